@@ -1,0 +1,74 @@
+/*
+ * config - hearsay.conf (libconfig) as one constant struct; hearsay.conf(5).
+ *
+ * Read once, whole, by a table of settings; all mistakes are told at once with
+ * file and line.  Unknown settings are mistakes.
+ */
+#ifndef HEARSAY_CONFIG_CONFIG_H
+#define HEARSAY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tail/tail.h"
+
+struct err_list;
+
+struct config_log {
+	char *path;     /* file or glob */
+	char *pack;     /* name of the pack; NULL: found from the log's first lines */
+	char *timezone; /* IANA name; NULL: the system's */
+	enum tail_start start;
+	unsigned line;  /* of hearsay.conf, for messages */
+};
+
+/* One homeserver: a server name and the logs that its processes write. */
+struct config_server {
+	char *name; /* example.org */
+	struct config_log *logs;
+	size_t log_count;
+	unsigned line;
+};
+
+/* A subscription that stands here because the registration can't be changed. */
+struct config_subscription {
+	char *appservice; /* id in its registration */
+	char **events;
+	size_t event_count;
+	char *users; /* regex; NULL: the registration's own namespaces */
+	unsigned line;
+};
+
+struct config {
+	char *path; /* of the file itself */
+	char *store; /* path of the store's file */
+	char **pattern_dirs; /* searched in order; a file found first hides those of its name */
+	size_t pattern_dir_count;
+	struct config_server *servers;
+	size_t server_count;
+	char **registrations; /* paths or globs */
+	size_t registration_count;
+	struct config_subscription *subscriptions;
+	size_t subscription_count;
+	bool source;            /* add org.hearsay.source to contents */
+	uint64_t queue_max;     /* deliveries that may wait; then reading stops */
+	int64_t request_timeout_ms; /* a request that did not end is forgotten, log time */
+	size_t request_max;     /* open requests kept per log; oldest are forgotten first */
+	int64_t connect_timeout_ms;
+	int64_t send_timeout_ms; /* whole request */
+	int64_t backoff_min_ms, backoff_max_ms;
+	bool legacy_token_in_query; /* ?access_token= on the legacy path */
+};
+
+/*
+ * Read path.  NULL where there is any mistake; errs then has them all, each
+ * "file:line: sentence".
+ */
+struct config *config_load(const char *path, struct err_list *errs);
+void config_free(struct config *c);
+
+/* The path used where -c is not given: CONFIG_FILE of the build, e.g. /etc/hearsay/hearsay.conf. */
+const char *config_default_path(void);
+
+#endif

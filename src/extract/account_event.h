@@ -1,0 +1,31 @@
+/*
+ * account_event - one MSC3395 synthetic event and where in a log it stands.
+ *
+ * The place is the event's identity: file, offset of the line that completed
+ * it, rule, and ordinal among the events of that rule on that line.
+ */
+#ifndef HEARSAY_EXTRACT_ACCOUNT_EVENT_H
+#define HEARSAY_EXTRACT_ACCOUNT_EVENT_H
+
+#include <stdint.h>
+
+struct account_event {
+	uint64_t file;        /* key of the file, as tail tells it */
+	uint64_t offset;      /* of the completing line, bytes */
+	const char *rule;     /* "pack/rule" */
+	uint32_t ordinal;
+	const char *type;     /* stable name: m.user.login, org.hearsay.user.… */
+	const char *user_id;  /* whom it is about: @localpart:server */
+	const char *content;  /* JSON object, without org.hearsay.source */
+	const char *source;   /* JSON object for org.hearsay.source; never NULL */
+	int64_t ts;           /* UTC ms, from the log line */
+	struct account_event *next; /* in the order in which they are told */
+};
+
+/* A list in order; the events live in the arena that the list was filled from. */
+struct account_events {
+	struct account_event *first, **last;
+	unsigned count;
+};
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * capture - the types of what a pattern captures.
+ *
+ * A macro %{type:name} in a pattern captures text as that type: the type has
+ * the regex that finds it, the decoding that makes the value of it (percent,
+ * Python's repr…), and a check of the value.  A value that fails its check
+ * makes the whole match void.
+ */
+#ifndef HEARSAY_PACK_CAPTURE_H
+#define HEARSAY_PACK_CAPTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/mem.h"
+
+enum capture_type {
+	CAPTURE_TEXT,        /* as it stands */
+	CAPTURE_USER_ID,     /* @localpart:server */
+	CAPTURE_USER_ID_URI, /* the same, percent-encoded */
+	CAPTURE_LOCALPART,   /* becomes @localpart:server of the configured server */
+	CAPTURE_DEVICE_ID,   /* as it stands; void of control characters in text formats */
+	CAPTURE_DEVICE_ID_URI,
+	CAPTURE_PY_LIST,     /* Python's repr of a list of str: ['A', "B'"] */
+	CAPTURE_GO_LIST,     /* Go's %v of a []string: [A B] */
+	CAPTURE_TYPE_COUNT
+};
+
+/* A captured value: one string, or a list of them.  Lives in an arena. */
+struct value {
+	struct slice *items;
+	size_t count;
+	bool list;
+};
+
+/* The type called name, or -1.  pattern_r is the regex that finds one. */
+int capture_type_find(const char *name, size_t len, const char **pattern_r);
+
+/*
+ * Decode text as type: 1 and *v_r (in the arena); 0 where the text is no such
+ * thing, and the match is void.  server_name may be NULL: then a user of any
+ * server will do, and a bare localpart is void.
+ */
+int capture_decode(enum capture_type type, struct slice text, const char *server_name,
+    struct arena *a, struct value *v_r);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * pack - what hearsay knows of one homeserver's log, as data: hearsay-pack(5).
+ *
+ * A pack has formats (how a line becomes a record), rules (what a record
+ * means) and samples (lines and the events they must give).  This module reads
+ * and checks packs and compiles their patterns; decode, match and extract use
+ * what it made.  A pack never changes after it was loaded.
+ */
+#ifndef HEARSAY_PACK_PACK_H
+#define HEARSAY_PACK_PACK_H
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pack/capture.h"
+
+struct err_list;
+
+/* The parts that every record has; what a line has beyond these are fields. */
+enum record_part {
+	PART_TIME,
+	PART_LEVEL,
+	PART_LOGGER,
+	PART_CONTEXT,
+	PART_MESSAGE,
+	PART_COUNT
+};
+
+enum format_kind { FORMAT_REGEX, FORMAT_JSON, FORMAT_LOGFMT };
+
+enum time_kind {
+	TIME_NONE,    /* the lines have no time */
+	TIME_ISO,     /* 2026-11-23T09:46:28.829Z and its kin: ' ' or 'T', '.' or ',', any
+	                 number of digits behind it, zone "Z", "+01:00", "+0100" or none */
+	TIME_EPOCH,   /* seconds since 1970, fraction allowed */
+	TIME_EPOCH_MS /* milliseconds since 1970 */
+};
+
+struct pack_format {
+	char *name;
+	enum format_kind kind;
+	enum time_kind time;
+	bool forgeable; /* users can get a line of their own into a log of this format */
+	bool ansi;      /* escape sequences of colours are taken out before anything else */
+
+	/* FORMAT_REGEX: anchored at both ends. group[PART_*] is the group's number, 0 if none. */
+	struct pattern *pattern;
+	uint32_t group[PART_COUNT];
+
+	/*
+	 * FORMAT_JSON and FORMAT_LOGFMT: the key of each part, NULL if the format
+	 * has none.  A line is of this format when it has every key named here
+	 * (context apart, which may be missing or null).
+	 */
+	char *key[PART_COUNT];
+};
+
+/* A compiled PCRE2 pattern (JIT) with its typed captures. */
+struct pattern {
+	char *text; /* as written in the pack, before macros were put in */
+	pcre2_code *code;
+	struct pattern_capture {
+		char *name;
+		uint32_t group;
+		enum capture_type type;
+	} *captures;
+	size_t capture_count;
+	/* The longest literal that every match holds, as it stands in the line in any
+	   format: free of bytes that JSON or logfmt would escape.  NULL if none. */
+	char *literal;
+};
+
+/* A value in an event: a constant, or the name of a capture. */
+struct pack_value {
+	char *field;   /* user_id, device_id, soft_logout… */
+	enum { VALUE_CAPTURE, VALUE_STRING, VALUE_BOOL } kind;
+	char *text;    /* of a capture: its name; of a string: itself */
+	bool yes;      /* of a bool */
+};
+
+struct pack_emit {
+	char *type;    /* m.user.login */
+	char *each;    /* name of a list-valued capture: one event for each item; or NULL */
+	struct pack_value *values;
+	size_t value_count;
+};
+
+/* A field of the record that must have a value: PCRE2, anchored at both ends. */
+struct pack_guard {
+	char *field;
+	struct pattern *pattern;
+};
+
+struct pack_rule {
+	char *name;
+	char *logger;  /* the record's logger is this, or begins with it where it ends in '*'; NULL: any */
+	char **levels; /* any of these; none: any */
+	size_t level_count;
+	struct pack_guard *guards;
+	size_t guard_count;
+	struct pattern *pattern; /* of the message */
+
+	/*
+	 * What follows a match.  remember: the captures are kept under the context
+	 * (or under the capture named key) by the rule's name, until the context
+	 * ends.  with: only if a match of that rule is remembered there; its
+	 * captures count as this rule's own, and the event is told once for each
+	 * of them.  without: only if none of these is.  ends: the context ends
+	 * here.  resets: every context of the log ends here (the server began anew).
+	 */
+	bool remember;
+	char *key;
+	char *with;
+	char **without;
+	size_t without_count;
+	bool ends;
+	bool resets;
+	bool contextless; /* may emit where the record has no context at all */
+	struct pack_emit *emit; /* NULL: tells nothing by itself */
+	unsigned line;          /* in the pack's file */
+};
+
+struct pack_sample {
+	char *name;
+	char *rule;     /* the rule it must fire; NULL where none may */
+	char *server;   /* the server name it is read with */
+	char **lines;
+	size_t line_count;
+	char **events;  /* JSON objects {"type","content"[,"ts"]}; ts only where given */
+	size_t event_count;
+	unsigned line;
+};
+
+/* What the pack can tell of one event type. */
+struct pack_tells {
+	char *type;
+	char *how;   /* "exact", "partial", "no" */
+	char *note;  /* which field is missing, from which version */
+};
+
+struct pack {
+	char *name;  /* synapse */
+	char *title; /* Synapse */
+	char *versions;
+	char *needs; /* which log level or logger setting */
+	char *tested; /* "captures", "source" */
+	char *path;  /* of the file */
+	struct pack_tells *tells;
+	size_t tells_count;
+	struct pack_format *formats;
+	size_t format_count;
+	struct pack_rule *rules;
+	size_t rule_count;
+	struct pack_sample *samples;
+	size_t sample_count;
+};
+
+/*
+ * Read one pack file.  NULL where there is any mistake; errs then has them all,
+ * "file:line: sentence".
+ */
+struct pack *pack_load(const char *path, struct err_list *errs);
+void pack_free(struct pack *p);
+
+/* The packs of several directories; a file found first hides later ones of its name. */
+struct pack_set {
+	struct pack **packs; /* in order of name */
+	size_t count;
+};
+
+/* -1 where any of them had a mistake (told in errs); the others are loaded. */
+int pack_set_load(struct pack_set *set_r, char *const *dirs, size_t dir_count,
+    struct err_list *errs);
+void pack_set_clear(struct pack_set *set);
+/* NULL where there is none of that name. */
+const struct pack *pack_set_find(const struct pack_set *set, const char *name);
+
+#endif
