@@ -20,7 +20,7 @@ struct config_log {
 	char *pack;     /* name of the pack; NULL: found from the log's first lines */
 	char *timezone; /* IANA name; NULL: the system's */
 	enum tail_start start;
-	unsigned line;  /* of hearsay.conf, for messages */
+	unsigned line; /* of hearsay.conf, for messages */
 };
 
 /* One homeserver: a server name and the logs that its processes write. */
@@ -41,9 +41,10 @@ struct config_subscription {
 };
 
 struct config {
-	char *path; /* of the file itself */
+	char *path;  /* of the file itself */
 	char *store; /* path of the store's file */
-	char **pattern_dirs; /* searched in order; a file found first hides those of its name */
+	char **
+	    pattern_dirs; /* searched in order; a file found first hides those of its name */
 	size_t pattern_dir_count;
 	struct config_server *servers;
 	size_t server_count;
@@ -51,10 +52,11 @@ struct config {
 	size_t registration_count;
 	struct config_subscription *subscriptions;
 	size_t subscription_count;
-	bool source;            /* add org.hearsay.source to contents */
-	uint64_t queue_max;     /* deliveries that may wait; then reading stops */
-	int64_t request_timeout_ms; /* a request that did not end is forgotten, log time */
-	size_t request_max;     /* open requests kept per log; oldest are forgotten first */
+	bool source;        /* add org.hearsay.source to contents */
+	uint64_t queue_max; /* deliveries that may wait; then reading stops */
+	int64_t
+	    request_timeout_ms; /* a request that did not end is forgotten, log time */
+	size_t request_max; /* open requests kept per log; oldest are forgotten first */
 	int64_t connect_timeout_ms;
 	int64_t send_timeout_ms; /* whole request */
 	int64_t backoff_min_ms, backoff_max_ms;

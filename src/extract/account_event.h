@@ -10,15 +10,15 @@
 #include <stdint.h>
 
 struct account_event {
-	uint64_t file;        /* key of the file, as tail tells it */
-	uint64_t offset;      /* of the completing line, bytes */
-	const char *rule;     /* "pack/rule" */
+	uint64_t file;    /* key of the file, as tail tells it */
+	uint64_t offset;  /* of the completing line, bytes */
+	const char *rule; /* "pack/rule" */
 	uint32_t ordinal;
-	const char *type;     /* stable name: m.user.login, org.hearsay.user.… */
-	const char *user_id;  /* whom it is about: @localpart:server */
-	const char *content;  /* JSON object, without org.hearsay.source */
-	const char *source;   /* JSON object for org.hearsay.source; never NULL */
-	int64_t ts;           /* UTC ms, from the log line */
+	const char *type;           /* stable name: m.user.login, org.hearsay.user.… */
+	const char *user_id;        /* whom it is about: @localpart:server */
+	const char *content;        /* JSON object, without org.hearsay.source */
+	const char *source;         /* JSON object for org.hearsay.source; never NULL */
+	int64_t ts;                 /* UTC ms, from the log line */
 	struct account_event *next; /* in the order in which they are told */
 };
 

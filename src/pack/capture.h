@@ -19,10 +19,10 @@ enum capture_type {
 	CAPTURE_USER_ID,     /* @localpart:server */
 	CAPTURE_USER_ID_URI, /* the same, percent-encoded */
 	CAPTURE_LOCALPART,   /* becomes @localpart:server of the configured server */
-	CAPTURE_DEVICE_ID,   /* as it stands; void of control characters in text formats */
+	CAPTURE_DEVICE_ID,   /* as it stands */
 	CAPTURE_DEVICE_ID_URI,
-	CAPTURE_PY_LIST,     /* Python's repr of a list of str: ['A', "B'"] */
-	CAPTURE_GO_LIST,     /* Go's %v of a []string: [A B] */
+	CAPTURE_PY_LIST, /* Python's repr of a list of str: ['A', "B'"] */
+	CAPTURE_GO_LIST, /* Go's %v of a []string: [A B] */
 	CAPTURE_TYPE_COUNT
 };
 
@@ -33,15 +33,24 @@ struct value {
 	bool list;
 };
 
-/* The type called name, or -1.  pattern_r is the regex that finds one. */
-int capture_type_find(const char *name, size_t len, const char **pattern_r);
+/*
+ * The built-in macro called name: 1, the regex that finds one and the type of
+ * what it captures; 0 where there is none.  hearsay-pack(5) lists them.
+ */
+int capture_macro(
+    const char *name, size_t len, const char **pattern_r, enum capture_type *type_r);
 
 /*
  * Decode text as type: 1 and *v_r (in the arena); 0 where the text is no such
  * thing, and the match is void.  server_name may be NULL: then a user of any
  * server will do, and a bare localpart is void.
+ *
+ * raw says that the line's format writes strings as they are: a newline would
+ * have cut the line there, so a device id with a control character in it may
+ * be half of one, and is given as no value (count 0) rather than as another.
+ * So is text that is not UTF-8: JSON could not carry it unchanged.
  */
 int capture_decode(enum capture_type type, struct slice text, const char *server_name,
-    struct arena *a, struct value *v_r);
+    bool raw, struct arena *a, struct value *v_r);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "pack/capture.h"
 
+struct err;
 struct err_list;
 
 /* The parts that every record has; what a line has beyond these are fields. */
@@ -44,7 +45,7 @@ struct pack_format {
 	enum format_kind kind;
 	enum time_kind time;
 	bool forgeable; /* users can get a line of their own into a log of this format */
-	bool ansi;      /* escape sequences of colours are taken out before anything else */
+	bool ansi; /* escape sequences of colours are taken out before anything else */
 
 	/* FORMAT_REGEX: anchored at both ends. group[PART_*] is the group's number, 0 if none. */
 	struct pattern *pattern;
@@ -58,7 +59,7 @@ struct pack_format {
 	char *key[PART_COUNT];
 };
 
-/* A compiled PCRE2 pattern (JIT) with its typed captures. */
+/* A compiled PCRE2 pattern (bytes, JIT, anchored at both ends) with its typed captures. */
 struct pattern {
 	char *text; /* as written in the pack, before macros were put in */
 	pcre2_code *code;
@@ -66,7 +67,7 @@ struct pattern {
 		char *name;
 		uint32_t group;
 		enum capture_type type;
-	} *captures;
+	} * captures;
 	size_t capture_count;
 	/* The longest literal that every match holds, as it stands in the line in any
 	   format: free of bytes that JSON or logfmt would escape.  NULL if none. */
@@ -75,20 +76,20 @@ struct pattern {
 
 /* A value in an event: a constant, or the name of a capture. */
 struct pack_value {
-	char *field;   /* user_id, device_id, soft_logout… */
+	char *field; /* user_id, device_id, soft_logout… */
 	enum { VALUE_CAPTURE, VALUE_STRING, VALUE_BOOL } kind;
-	char *text;    /* of a capture: its name; of a string: itself */
-	bool yes;      /* of a bool */
+	char *text; /* of a capture: its name; of a string: itself */
+	bool yes;   /* of a bool */
 };
 
 struct pack_emit {
-	char *type;    /* m.user.login */
-	char *each;    /* name of a list-valued capture: one event for each item; or NULL */
+	char *type; /* m.user.login */
+	char *each; /* name of a list-valued capture: one event for each item; or NULL */
 	struct pack_value *values;
 	size_t value_count;
 };
 
-/* A field of the record that must have a value: PCRE2, anchored at both ends. */
+/* A field of the record that must match; its captures are the rule's as well. */
 struct pack_guard {
 	char *field;
 	struct pattern *pattern;
@@ -96,7 +97,8 @@ struct pack_guard {
 
 struct pack_rule {
 	char *name;
-	char *logger;  /* the record's logger is this, or begins with it where it ends in '*'; NULL: any */
+	char *
+	    logger; /* the record's logger is this, or begins with it where it ends in '*'; NULL: any */
 	char **levels; /* any of these; none: any */
 	size_t level_count;
 	struct pack_guard *guards;
@@ -104,32 +106,36 @@ struct pack_rule {
 	struct pattern *pattern; /* of the message */
 
 	/*
-	 * What follows a match.  remember: the captures are kept under the context
-	 * (or under the capture named key) by the rule's name, until the context
-	 * ends.  with: only if a match of that rule is remembered there; its
-	 * captures count as this rule's own, and the event is told once for each
-	 * of them.  without: only if none of these is.  ends: the context ends
-	 * here.  resets: every context of the log ends here (the server began anew).
+	 * What follows a match.  with: only if matches of all these rules are
+	 * remembered; their captures count as this rule's own, later ones through
+	 * earlier ones, and the rule follows once for each combination (or, with
+	 * once, for the first).  without: only if none of these is remembered.
+	 * remember: all captures are kept by the rule's name under the context of
+	 * the log, or, with a key, under the value of the capture of that name for
+	 * all logs of the server.  ends: the context ends here.  resets: every
+	 * context of the log ends here (the server began anew).
 	 */
-	bool remember;
-	char *key;
-	char *with;
+	char **with;
+	size_t with_count;
 	char **without;
 	size_t without_count;
+	bool once;
+	bool remember;
+	char *key;
 	bool ends;
 	bool resets;
-	bool contextless; /* may emit where the record has no context at all */
+	bool contextless; /* "without" holds too where the record has no context at all */
 	struct pack_emit *emit; /* NULL: tells nothing by itself */
 	unsigned line;          /* in the pack's file */
 };
 
 struct pack_sample {
 	char *name;
-	char *rule;     /* the rule it must fire; NULL where none may */
-	char *server;   /* the server name it is read with */
+	char *rule;   /* the rule it must fire; NULL where none may */
+	char *server; /* the server name it is read with; example.org unless given */
 	char **lines;
 	size_t line_count;
-	char **events;  /* JSON objects {"type","content"[,"ts"]}; ts only where given */
+	char **events; /* JSON objects {"type", "content"[, "ts"]}; ts only where given */
 	size_t event_count;
 	unsigned line;
 };
@@ -137,17 +143,17 @@ struct pack_sample {
 /* What the pack can tell of one event type. */
 struct pack_tells {
 	char *type;
-	char *how;   /* "exact", "partial", "no" */
-	char *note;  /* which field is missing, from which version */
+	char *how;  /* "exact", "partial", "no" */
+	char *note; /* which field is missing, from which version */
 };
 
 struct pack {
 	char *name;  /* synapse */
 	char *title; /* Synapse */
 	char *versions;
-	char *needs; /* which log level or logger setting */
+	char *needs;  /* which log level or logger setting */
 	char *tested; /* "captures", "source" */
-	char *path;  /* of the file */
+	char *path;   /* of the file */
 	struct pack_tells *tells;
 	size_t tells_count;
 	struct pack_format *formats;
@@ -157,6 +163,14 @@ struct pack {
 	struct pack_sample *samples;
 	size_t sample_count;
 };
+
+/*
+ * Compile text, after its macros were replaced: those in names/texts (count of
+ * them), then the built-in ones.  NULL on error, with a sentence in e.
+ */
+struct pattern *pattern_compile(const char *text, char *const *names, char *const *texts,
+    size_t count, struct err *e);
+void pattern_free(struct pattern *p);
 
 /*
  * Read one pack file.  NULL where there is any mistake; errs then has them all,
@@ -172,8 +186,8 @@ struct pack_set {
 };
 
 /* -1 where any of them had a mistake (told in errs); the others are loaded. */
-int pack_set_load(struct pack_set *set_r, char *const *dirs, size_t dir_count,
-    struct err_list *errs);
+int pack_set_load(
+    struct pack_set *set_r, char *const *dirs, size_t dir_count, struct err_list *errs);
 void pack_set_clear(struct pack_set *set);
 /* NULL where there is none of that name. */
 const struct pack *pack_set_find(const struct pack_set *set, const char *name);

@@ -23,7 +23,7 @@ struct err;
 struct store;
 
 enum store_mode {
-	STORE_OWN,  /* the daemon: locks the store; a second one is told the pid of the first */
+	STORE_OWN, /* the daemon: locks the store; a second one is told the pid of the first */
 	STORE_READ, /* status and the like: beside a running daemon, changes nothing */
 };
 
@@ -63,7 +63,8 @@ int store_begin(struct store *s, struct err *e);
  * left alone, and so are its deliveries: *new_r (may be NULL) tells.
  */
 int store_put_event(struct store *s, const char *log, const struct account_event *ev,
-    const struct store_delivery *to, size_t count, int64_t now, bool *new_r, struct err *e);
+    const struct store_delivery *to, size_t count, int64_t now, bool *new_r,
+    struct err *e);
 /* Replace all checkpoints of log. */
 int store_put_checkpoints(struct store *s, const char *log, const struct checkpoint *cps,
     size_t count, int64_t now, struct err *e);
@@ -75,8 +76,8 @@ int store_waiting(struct store *s, uint64_t *count_r, struct err *e);
 
 /* ---- sending ---------------------------------------------------------- */
 
-#define TXN_EVENTS_MAX 100             /* spec: the Synapse branch's figure */
-#define TXN_BODY_MAX (512 * 1024)      /* bytes; spec */
+#define TXN_EVENTS_MAX 100        /* spec: the Synapse branch's figure */
+#define TXN_BODY_MAX (512 * 1024) /* bytes; spec */
 
 /* A transaction to an appservice.  Strings live in the arena that was given. */
 struct transaction {
@@ -85,9 +86,9 @@ struct transaction {
 	size_t body_len;
 	unsigned events;
 	int64_t formed_ms;
-	unsigned attempts; /* so far */
+	unsigned attempts;    /* so far */
 	int64_t first_try_ms; /* 0: none yet */
-	int64_t next_try_ms; /* not before; 0: at once */
+	int64_t next_try_ms;  /* not before; 0: at once */
 };
 
 /*
@@ -118,14 +119,14 @@ struct store_log_status {
 
 struct store_queue_status {
 	const char *appservice;
-	uint64_t queued;      /* deliveries not yet accepted, in a formed transaction or not */
-	int64_t oldest_ms;    /* ts when the oldest of these was queued; 0 none */
-	uint64_t accepted;    /* events ever */
+	uint64_t queued; /* deliveries not yet accepted, in a formed transaction or not */
+	int64_t oldest_ms;       /* ts when the oldest of these was queued; 0 none */
+	uint64_t accepted;       /* events ever */
 	int64_t last_success_ms; /* 0 never */
 	int64_t last_failure_ms; /* 0 never */
-	int last_status;      /* HTTP; 0 where none came */
+	int last_status;         /* HTTP; 0 where none came */
 	const char *last_error;  /* "" where there is none */
-	unsigned attempts;    /* of the transaction that waits */
+	unsigned attempts;       /* of the transaction that waits */
 	int64_t next_try_ms;
 };
 

@@ -58,17 +58,17 @@ struct tail_hooks {
 };
 
 struct tail_stats {
-	uint64_t bytes;        /* read */
-	uint64_t long_lines;   /* passed over for their length */
-	uint64_t behind;       /* bytes on disk not yet handed out */
+	uint64_t bytes;      /* read */
+	uint64_t long_lines; /* passed over for their length */
+	uint64_t behind;     /* bytes on disk not yet handed out */
 	uint64_t rotations;
-	uint64_t lost_bytes;   /* known to be gone unread */
-	bool missing;          /* there is no file at the path now */
+	uint64_t lost_bytes; /* known to be gone unread */
+	bool missing;        /* there is no file at the path now */
 };
 
 /* hooks is copied; arg is handed to each of them.  Borrows base.  NULL on error. */
-struct tail *tail_new(struct event_base *base, const struct tail_hooks *hooks, void *arg,
-    struct err *e);
+struct tail *tail_new(
+    struct event_base *base, const struct tail_hooks *hooks, void *arg, struct err *e);
 void tail_free(struct tail *t);
 
 /*
@@ -107,8 +107,8 @@ void tail_log_stats(const struct tail_log *log, struct tail_stats *st_r);
  * (checkpoints_free).  resume and last_ts are as at tail_follow, or equal to
  * offset and INT64_MIN for new files: the caller, who knows them, sets them.
  */
-void tail_checkpoints(const struct tail_log *log, struct checkpoint **cps_r,
-    size_t *count_r);
+void tail_checkpoints(
+    const struct tail_log *log, struct checkpoint **cps_r, size_t *count_r);
 void checkpoints_free(struct checkpoint *cps, size_t count);
 /*
  * Tell tail that file (and what is newer) is still needed from offset on, or,

@@ -1,0 +1,18 @@
+/*
+ * utf8 - is text UTF-8, and how does a code point look in it (RFC 3629).
+ */
+#ifndef HEARSAY_BASE_UTF8_H
+#define HEARSAY_BASE_UTF8_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+
+/* No overlong forms, no surrogates, nothing above U+10FFFF. */
+bool utf8_valid(struct slice s);
+
+/* 0, or -1 for a surrogate or a number above U+10FFFF: nothing is added then. */
+int utf8_add(struct buf *b, uint32_t code);
+
+#endif

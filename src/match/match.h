@@ -1,0 +1,49 @@
+/*
+ * match - the rules of a pack that a record fits, with what they captured.
+ *
+ * A record fits a rule when its logger and level are the rule's, its fields and
+ * its message match the rule's patterns, and every capture is what its type
+ * says: a user of the configured server, a list that Python would write…
+ */
+#ifndef HEARSAY_MATCH_MATCH_H
+#define HEARSAY_MATCH_MATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pack/capture.h"
+
+struct arena;
+struct matcher;
+struct pack;
+struct pack_rule;
+struct record;
+
+/* A named value; the name is the pack's. */
+struct capture {
+	const char *name;
+	struct value value;
+};
+
+/* A rule that a record fits.  Lives in an arena. */
+struct match {
+	const struct pack_rule *rule;
+	struct capture *captures;
+	size_t capture_count;
+};
+
+/* Borrows pack and server_name (NULL: users of any server) until matcher_free. */
+struct matcher *matcher_new(const struct pack *pack, const char *server_name);
+void matcher_free(struct matcher *m);
+
+/* The rules that r fits, in the pack's order, in the arena; how many. */
+size_t matcher_record(
+    struct matcher *m, const struct record *r, struct arena *a, struct match **matches_r);
+
+/*
+ * Patterns that PCRE2 gave up on (match limit) since the start: never taken for
+ * "no match" in silence.  rule_r (may be NULL) is the last such rule's name.
+ */
+uint64_t matcher_errors(const struct matcher *m, const char **rule_r);
+
+#endif

@@ -1,0 +1,788 @@
+#include "pack/pack.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <libconfig.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+
+/* What is needed while one file is read. */
+struct loading {
+	struct pack *pack;
+	struct err_list *errs;
+	char **macro_names, **macro_texts;
+	size_t macro_count;
+};
+
+static void wrong(struct loading *l, const config_setting_t *at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+wrong(struct loading *l, const config_setting_t *at, const char *fmt, ...)
+{
+	struct buf text = {0};
+	va_list ap;
+	char *what;
+
+	va_start(ap, fmt);
+	if (vasprintf(&what, fmt, ap) == -1)
+		mem_exhausted();
+	va_end(ap);
+	buf_addf(&text, "%s:%d: %s", l->pack->path, config_setting_source_line(at), what);
+	(void)err_list_add(l->errs, "%s", text.p);
+	buf_free(&text);
+	free(what);
+}
+
+/* ---- values ------------------------------------------------------------- */
+
+/* Every setting of group must be one of names (ended by NULL): a slip of the pen is a mistake. */
+static void
+only(struct loading *l, const config_setting_t *group, const char *const *names)
+{
+	int i, n = config_setting_length(group);
+
+	for (i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
+		const char *const *name;
+
+		for (name = names; *name != NULL; name++)
+			if (strcmp(config_setting_name(s), *name) == 0)
+				break;
+		if (*name == NULL)
+			wrong(l, s,
+			    "there is no setting \"%s\" here; see hearsay-pack(5)",
+			    config_setting_name(s));
+	}
+}
+
+/* The string called name, malloc'd; NULL where there is none (a mistake if needed). */
+static char *
+text_of(struct loading *l, const config_setting_t *group, const char *name, bool needed)
+{
+	const config_setting_t *s = config_setting_get_member(group, name);
+
+	if (s == NULL) {
+		if (needed)
+			wrong(l, group, "\"%s\" is missing", name);
+		return NULL;
+	}
+	if (config_setting_type(s) != CONFIG_TYPE_STRING) {
+		wrong(l, s, "\"%s\" must be a string", name);
+		return NULL;
+	}
+	return xstrdup(config_setting_get_string(s));
+}
+
+static bool
+bool_of(struct loading *l, const config_setting_t *group, const char *name)
+{
+	const config_setting_t *s = config_setting_get_member(group, name);
+
+	if (s == NULL)
+		return false;
+	if (config_setting_type(s) != CONFIG_TYPE_BOOL)
+		wrong(l, s, "\"%s\" must be true or false", name);
+	return config_setting_get_bool(s) != 0;
+}
+
+/* One string, or an array or list of them. */
+static char **
+texts_of(
+    struct loading *l, const config_setting_t *group, const char *name, size_t *count_r)
+{
+	const config_setting_t *s = config_setting_get_member(group, name);
+	char **texts;
+	int i, n;
+
+	*count_r = 0;
+	if (s == NULL)
+		return NULL;
+	if (config_setting_type(s) == CONFIG_TYPE_STRING) {
+		texts = xcalloc(1, sizeof(*texts));
+		texts[0] = xstrdup(config_setting_get_string(s));
+		*count_r = 1;
+		return texts;
+	}
+	n = config_setting_length(s);
+	texts = xcalloc((size_t)n, sizeof(*texts));
+	for (i = 0; i < n; i++) {
+		const char *text = config_setting_get_string_elem(s, i);
+
+		if (text == NULL)
+			wrong(l, s, "\"%s\" must hold strings", name);
+		else
+			texts[(*count_r)++] = xstrdup(text);
+	}
+	return texts;
+}
+
+/* The groups of the list called name; *count_r is 0 where there is none. */
+static const config_setting_t *
+list_of(
+    struct loading *l, const config_setting_t *root, const char *name, size_t *count_r)
+{
+	const config_setting_t *list = config_setting_get_member(root, name);
+	int i;
+
+	*count_r = 0;
+	if (list == NULL)
+		return NULL;
+	if (config_setting_type(list) != CONFIG_TYPE_LIST) {
+		wrong(l, list, "\"%s\" must be a list of groups: ( { … }, { … } )", name);
+		return NULL;
+	}
+	for (i = 0; i < config_setting_length(list); i++) {
+		const config_setting_t *s = config_setting_get_elem(list, (unsigned)i);
+
+		if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
+			wrong(l, s, "\"%s\" must hold groups: { … }", name);
+			return NULL;
+		}
+	}
+	*count_r = (size_t)config_setting_length(list);
+	return list;
+}
+
+static struct pattern *
+pattern_of(struct loading *l, const config_setting_t *group, const char *name)
+{
+	struct pattern *p;
+	struct err e;
+	char *text = text_of(l, group, name, true);
+
+	if (text == NULL)
+		return NULL;
+	p = pattern_compile(text, l->macro_names, l->macro_texts, l->macro_count, &e);
+	if (p == NULL)
+		wrong(l, config_setting_get_member(group, name), "\"%s\": %s", name,
+		    e.text);
+	free(text);
+	return p;
+}
+
+/* ---- the parts of a pack -------------------------------------------------- */
+
+static void
+load_macros(struct loading *l, const config_setting_t *root)
+{
+	const config_setting_t *macros = config_setting_get_member(root, "macros");
+	int i, n;
+
+	if (macros == NULL)
+		return;
+	if (config_setting_type(macros) != CONFIG_TYPE_GROUP) {
+		wrong(l, macros, "\"macros\" must be a group: { name = \"regex\"; … }");
+		return;
+	}
+	n = config_setting_length(macros);
+	l->macro_names = xcalloc((size_t)n, sizeof(*l->macro_names));
+	l->macro_texts = xcalloc((size_t)n, sizeof(*l->macro_texts));
+	for (i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(macros, (unsigned)i);
+		char *text = text_of(l, macros, config_setting_name(s), true);
+
+		if (text == NULL)
+			continue;
+		l->macro_names[l->macro_count] = xstrdup(config_setting_name(s));
+		l->macro_texts[l->macro_count++] = text;
+	}
+}
+
+static void
+load_tells(struct loading *l, const config_setting_t *root)
+{
+	static const char *const names[] = {"type", "how", "note", NULL};
+	struct pack *p = l->pack;
+	const config_setting_t *list = list_of(l, root, "tells", &p->tells_count);
+	size_t i;
+
+	p->tells = xcalloc(p->tells_count, sizeof(*p->tells));
+	for (i = 0; i < p->tells_count; i++) {
+		const config_setting_t *g = config_setting_get_elem(list, (unsigned)i);
+		struct pack_tells *t = &p->tells[i];
+
+		only(l, g, names);
+		t->type = text_of(l, g, "type", true);
+		t->how = text_of(l, g, "how", true);
+		t->note = text_of(l, g, "note", false);
+		if (t->how != NULL && strcmp(t->how, "exact") != 0 &&
+		    strcmp(t->how, "partial") != 0 && strcmp(t->how, "no") != 0)
+			wrong(l, g, "\"how\" must be exact, partial or no");
+	}
+}
+
+static const char *const part_names[PART_COUNT] = {
+    "time", "level", "logger", "context", "message"};
+
+static void
+load_format_keys(struct loading *l, const config_setting_t *g, struct pack_format *f)
+{
+	const config_setting_t *keys = config_setting_get_member(g, "keys");
+	unsigned part;
+
+	if (keys == NULL || config_setting_type(keys) != CONFIG_TYPE_GROUP) {
+		wrong(l, g,
+		    "a json or logfmt format needs \"keys\": { message = \"…\"; … }");
+		return;
+	}
+	for (part = 0; part < PART_COUNT; part++)
+		f->key[part] = text_of(l, keys, part_names[part], part == PART_MESSAGE);
+}
+
+static void
+load_format_groups(struct loading *l, const config_setting_t *g, struct pack_format *f)
+{
+	unsigned part;
+	size_t i;
+
+	f->pattern = pattern_of(l, g, "pattern");
+	if (f->pattern == NULL)
+		return;
+	for (part = 0; part < PART_COUNT; part++)
+		for (i = 0; i < f->pattern->capture_count; i++)
+			if (strcmp(f->pattern->captures[i].name, part_names[part]) == 0)
+				f->group[part] = f->pattern->captures[i].group;
+	if (f->group[PART_MESSAGE] == 0)
+		wrong(l, g, "the pattern has no group named \"message\"");
+}
+
+static enum time_kind
+time_kind_of(struct loading *l, const config_setting_t *g)
+{
+	static const char *const kinds[] = {
+	    [TIME_NONE] = "none",
+	    [TIME_ISO] = "iso",
+	    [TIME_EPOCH] = "epoch",
+	    [TIME_EPOCH_MS] = "epoch_ms",
+	};
+	char *text = text_of(l, g, "time", true);
+	size_t i, n = sizeof(kinds) / sizeof(kinds[0]);
+
+	for (i = 0; text != NULL && i < n; i++)
+		if (strcmp(text, kinds[i]) == 0)
+			break;
+	if (text != NULL && i == n)
+		wrong(l, g, "\"time\" must be none, iso, epoch or epoch_ms");
+	free(text);
+	return i < n ? (enum time_kind)i : TIME_NONE;
+}
+
+static void
+load_formats(struct loading *l, const config_setting_t *root)
+{
+	static const char *const names[] = {
+	    "name", "kind", "time", "forgeable", "ansi", "pattern", "keys", NULL};
+	struct pack *p = l->pack;
+	const config_setting_t *list = list_of(l, root, "formats", &p->format_count);
+	size_t i;
+
+	if (p->format_count == 0)
+		wrong(l, root, "a pack needs \"formats\"");
+	p->formats = xcalloc(p->format_count, sizeof(*p->formats));
+	for (i = 0; i < p->format_count; i++) {
+		const config_setting_t *g = config_setting_get_elem(list, (unsigned)i);
+		struct pack_format *f = &p->formats[i];
+		char *kind = text_of(l, g, "kind", true);
+
+		only(l, g, names);
+		f->name = text_of(l, g, "name", true);
+		f->time = time_kind_of(l, g);
+		f->forgeable = bool_of(l, g, "forgeable");
+		f->ansi = bool_of(l, g, "ansi");
+		if (kind != NULL && strcmp(kind, "regex") == 0) {
+			f->kind = FORMAT_REGEX;
+			load_format_groups(l, g, f);
+		} else if (kind != NULL &&
+		    (strcmp(kind, "json") == 0 || strcmp(kind, "logfmt") == 0)) {
+			f->kind = kind[0] == 'j' ? FORMAT_JSON : FORMAT_LOGFMT;
+			load_format_keys(l, g, f);
+		} else if (kind != NULL) {
+			wrong(l, g, "\"kind\" must be regex, json or logfmt");
+		}
+		free(kind);
+	}
+}
+
+static void
+load_value(struct loading *l, const config_setting_t *s, struct pack_value *v)
+{
+	const char *text;
+
+	v->field = xstrdup(config_setting_name(s));
+	if (config_setting_type(s) == CONFIG_TYPE_BOOL) {
+		v->kind = VALUE_BOOL;
+		v->yes = config_setting_get_bool(s) != 0;
+		return;
+	}
+	text = config_setting_get_string(s);
+	if (text == NULL) {
+		wrong(l, s, "\"%s\" must be a string or a bool", v->field);
+		return;
+	}
+	v->kind = text[0] == '$' ? VALUE_CAPTURE : VALUE_STRING;
+	v->text = xstrdup(text[0] == '$' ? text + 1 : text);
+}
+
+static struct pack_emit *
+load_emit(struct loading *l, const config_setting_t *rule)
+{
+	const config_setting_t *g = config_setting_get_member(rule, "emit");
+	struct pack_emit *emit;
+	bool user = false;
+	int i, n;
+
+	if (g == NULL)
+		return NULL;
+	if (config_setting_type(g) != CONFIG_TYPE_GROUP) {
+		wrong(l, g,
+		    "\"emit\" must be a group: { type = \"…\"; user_id = \"$…\"; }");
+		return NULL;
+	}
+	emit = xcalloc(1, sizeof(*emit));
+	emit->type = text_of(l, g, "type", true);
+	emit->each = text_of(l, g, "each", false);
+	n = config_setting_length(g);
+	emit->values = xcalloc((size_t)n, sizeof(*emit->values));
+	for (i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
+		const char *name = config_setting_name(s);
+
+		if (strcmp(name, "type") == 0 || strcmp(name, "each") == 0)
+			continue;
+		user = user || strcmp(name, "user_id") == 0;
+		load_value(l, s, &emit->values[emit->value_count++]);
+	}
+	if (!user)
+		wrong(l, g, "an event needs a \"user_id\"");
+	return emit;
+}
+
+static void
+load_guards(struct loading *l, const config_setting_t *rule, struct pack_rule *r)
+{
+	static const char *const names[] = {"name", "match", NULL};
+	const config_setting_t *list = list_of(l, rule, "fields", &r->guard_count);
+	size_t i;
+
+	r->guards = xcalloc(r->guard_count, sizeof(*r->guards));
+	for (i = 0; i < r->guard_count; i++) {
+		const config_setting_t *g = config_setting_get_elem(list, (unsigned)i);
+
+		only(l, g, names);
+		r->guards[i].field = text_of(l, g, "name", true);
+		r->guards[i].pattern = pattern_of(l, g, "match");
+	}
+}
+
+static void
+load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
+{
+	static const char *const names[] = {"name", "logger", "levels", "fields", "match",
+	    "with", "without", "once", "remember", "key", "ends", "resets", "contextless",
+	    "emit", NULL};
+
+	only(l, g, names);
+	r->line = (unsigned)config_setting_source_line(g);
+	r->name = text_of(l, g, "name", true);
+	r->logger = text_of(l, g, "logger", false);
+	r->levels = texts_of(l, g, "levels", &r->level_count);
+	load_guards(l, g, r);
+	r->pattern = pattern_of(l, g, "match");
+	r->with = texts_of(l, g, "with", &r->with_count);
+	r->without = texts_of(l, g, "without", &r->without_count);
+	r->once = bool_of(l, g, "once");
+	r->remember = bool_of(l, g, "remember");
+	r->key = text_of(l, g, "key", false);
+	r->ends = bool_of(l, g, "ends");
+	r->resets = bool_of(l, g, "resets");
+	r->contextless = bool_of(l, g, "contextless");
+	r->emit = load_emit(l, g);
+	if (r->pattern != NULL && r->pattern->literal == NULL)
+		wrong(l, g,
+		    "rule \"%s\": no text of at least 4 bytes stands in every match, so each "
+		    "line would have to be tried; write one into the pattern",
+		    r->name);
+	if (r->key != NULL && !r->remember)
+		wrong(l, g, "rule \"%s\": \"key\" goes with \"remember\"", r->name);
+}
+
+static void
+load_rules(struct loading *l, const config_setting_t *root)
+{
+	struct pack *p = l->pack;
+	const config_setting_t *list = list_of(l, root, "rules", &p->rule_count);
+	size_t i;
+
+	if (p->rule_count == 0)
+		wrong(l, root, "a pack needs \"rules\"");
+	p->rules = xcalloc(p->rule_count, sizeof(*p->rules));
+	for (i = 0; i < p->rule_count; i++)
+		load_rule(l, config_setting_get_elem(list, (unsigned)i), &p->rules[i]);
+}
+
+/* ---- samples ---------------------------------------------------------------- */
+
+static json_object *
+json_of(struct loading *l, const config_setting_t *s)
+{
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_STRING:
+		return json_object_new_string(config_setting_get_string(s));
+	case CONFIG_TYPE_BOOL:
+		return json_object_new_boolean(config_setting_get_bool(s));
+	case CONFIG_TYPE_INT:
+	case CONFIG_TYPE_INT64:
+		return json_object_new_int64(config_setting_get_int64(s));
+	default:
+		wrong(l, s, "\"%s\" must be a string, a number or a bool",
+		    config_setting_name(s));
+		return NULL;
+	}
+}
+
+/* { type = "…"; user_id = "…"; ts = 1L; } as {"type": …, "content": {…}, "ts": …} */
+static char *
+load_sample_event(struct loading *l, const config_setting_t *g)
+{
+	json_object *event = json_object_new_object(),
+		    *content = json_object_new_object();
+	int i, n = config_setting_length(g);
+	char *text;
+
+	if (event == NULL || content == NULL)
+		mem_exhausted();
+	json_object_object_add(event, "content", content);
+	for (i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
+		const char *name = config_setting_name(s);
+		bool outer = strcmp(name, "type") == 0 || strcmp(name, "ts") == 0;
+
+		json_object_object_add(outer ? event : content, name, json_of(l, s));
+	}
+	text = xstrdup(json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
+	json_object_put(event);
+	return text;
+}
+
+static void
+load_sample(struct loading *l, const config_setting_t *g, struct pack_sample *s)
+{
+	static const char *const names[] = {
+	    "name", "rule", "server", "lines", "events", NULL};
+	const config_setting_t *events;
+	size_t i;
+
+	only(l, g, names);
+	s->line = (unsigned)config_setting_source_line(g);
+	s->name = text_of(l, g, "name", true);
+	s->rule = text_of(l, g, "rule", false);
+	s->server = text_of(l, g, "server", false);
+	if (s->server == NULL)
+		s->server = xstrdup("example.org");
+	s->lines = texts_of(l, g, "lines", &s->line_count);
+	if (s->line_count == 0)
+		wrong(l, g, "a sample needs \"lines\"");
+	events = list_of(l, g, "events", &s->event_count);
+	s->events = xcalloc(s->event_count, sizeof(*s->events));
+	for (i = 0; i < s->event_count; i++)
+		s->events[i] =
+		    load_sample_event(l, config_setting_get_elem(events, (unsigned)i));
+}
+
+static void
+load_samples(struct loading *l, const config_setting_t *root)
+{
+	struct pack *p = l->pack;
+	const config_setting_t *list = list_of(l, root, "samples", &p->sample_count);
+	size_t i;
+
+	p->samples = xcalloc(p->sample_count, sizeof(*p->samples));
+	for (i = 0; i < p->sample_count; i++)
+		load_sample(
+		    l, config_setting_get_elem(list, (unsigned)i), &p->samples[i]);
+}
+
+/* ---- what must hold between the parts -------------------------------------- */
+
+static const struct pack_rule *
+rule_named(const struct pack *p, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < p->rule_count; i++)
+		if (p->rules[i].name != NULL && strcmp(p->rules[i].name, name) == 0)
+			return &p->rules[i];
+	return NULL;
+}
+
+static bool
+captures(const struct pattern *p, const char *name)
+{
+	size_t i;
+
+	for (i = 0; p != NULL && i < p->capture_count; i++)
+		if (strcmp(p->captures[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+has_capture(const struct pack *p, const struct pack_rule *r, const char *name)
+{
+	const struct pack_rule *with;
+	size_t i;
+
+	if (captures(r->pattern, name))
+		return true;
+	for (i = 0; i < r->guard_count; i++)
+		if (captures(r->guards[i].pattern, name))
+			return true;
+	for (i = 0; i < r->with_count; i++) {
+		with = rule_named(p, r->with[i]);
+		if (with != NULL && with != r && has_capture(p, with, name))
+			return true;
+	}
+	return false;
+}
+
+static void
+check_remembered(struct loading *l, const config_setting_t *at, const struct pack_rule *r,
+    char *const *names, size_t count)
+{
+	const struct pack_rule *other;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		other = rule_named(l->pack, names[i]);
+		if (other == NULL || !other->remember || other == r)
+			wrong(l, at,
+			    "rule \"%s\": there is no rule \"%s\" that remembers",
+			    r->name, names[i]);
+		else if (other->key != NULL && !has_capture(l->pack, r, other->key))
+			wrong(l, at,
+			    "rule \"%s\": \"%s\" is remembered by \"%s\", which is not "
+			    "captured here",
+			    r->name, names[i], other->key);
+	}
+}
+
+static void
+check_emit(struct loading *l, const config_setting_t *at, const struct pack_rule *r)
+{
+	const struct pack_emit *emit = r->emit;
+	size_t i;
+
+	if (emit == NULL)
+		return;
+	if (emit->each != NULL && !has_capture(l->pack, r, emit->each))
+		wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name, emit->each);
+	for (i = 0; i < emit->value_count; i++)
+		if (emit->values[i].kind == VALUE_CAPTURE &&
+		    emit->values[i].text != NULL &&
+		    !has_capture(l->pack, r, emit->values[i].text))
+			wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name,
+			    emit->values[i].text);
+}
+
+static void
+check_rules(struct loading *l, const config_setting_t *root)
+{
+	const config_setting_t *list = config_setting_get_member(root, "rules");
+	size_t i;
+
+	for (i = 0; i < l->pack->rule_count; i++) {
+		const config_setting_t *at = config_setting_get_elem(list, (unsigned)i);
+		const struct pack_rule *r = &l->pack->rules[i];
+
+		if (r->name == NULL)
+			continue;
+		if (rule_named(l->pack, r->name) != r)
+			wrong(l, at, "there are two rules \"%s\"", r->name);
+		check_remembered(l, at, r, r->with, r->with_count);
+		check_remembered(l, at, r, r->without, r->without_count);
+		if (r->key != NULL && !has_capture(l->pack, r, r->key))
+			wrong(l, at, "rule \"%s\": nothing captures its key \"%s\"",
+			    r->name, r->key);
+		check_emit(l, at, r);
+	}
+}
+
+static void
+check_samples(struct loading *l, const config_setting_t *root)
+{
+	const config_setting_t *list = config_setting_get_member(root, "samples");
+	size_t i;
+
+	for (i = 0; i < l->pack->sample_count; i++) {
+		const char *rule = l->pack->samples[i].rule;
+
+		if (rule != NULL && rule_named(l->pack, rule) == NULL)
+			wrong(l, config_setting_get_elem(list, (unsigned)i),
+			    "there is no rule \"%s\"", rule);
+	}
+}
+
+static void
+load_about(struct loading *l, const config_setting_t *root)
+{
+	static const char *const names[] = {"name", "title", "versions", "needs",
+	    "tested", "tells", "macros", "formats", "rules", "samples", NULL};
+	struct pack *p = l->pack;
+
+	only(l, root, names);
+	p->name = text_of(l, root, "name", true);
+	p->title = text_of(l, root, "title", true);
+	p->versions = text_of(l, root, "versions", true);
+	p->needs = text_of(l, root, "needs", true);
+	p->tested = text_of(l, root, "tested", true);
+}
+
+struct pack *
+pack_load(const char *path, struct err_list *errs)
+{
+	struct loading l = {.errs = errs};
+	size_t before = errs->count, i;
+	config_setting_t *root;
+	config_t file;
+
+	l.pack = xcalloc(1, sizeof(*l.pack));
+	l.pack->path = xstrdup(path);
+	config_init(&file);
+	if (config_read_file(&file, path) != CONFIG_TRUE) {
+		if (config_error_type(&file) == CONFIG_ERR_FILE_IO)
+			(void)err_list_add(
+			    errs, "%s: cannot be read: %s", path, strerror(errno));
+		else
+			(void)err_list_add(errs, "%s:%d: %s", path,
+			    config_error_line(&file), config_error_text(&file));
+		goto done;
+	}
+	root = config_root_setting(&file);
+	load_about(&l, root);
+	load_macros(&l, root);
+	load_tells(&l, root);
+	load_formats(&l, root);
+	load_rules(&l, root);
+	load_samples(&l, root);
+	check_rules(&l, root);
+	check_samples(&l, root);
+
+done:
+	config_destroy(&file);
+	for (i = 0; i < l.macro_count; i++) {
+		free(l.macro_names[i]);
+		free(l.macro_texts[i]);
+	}
+	free(l.macro_names);
+	free(l.macro_texts);
+	if (errs->count > before) {
+		pack_free(l.pack);
+		return NULL;
+	}
+	return l.pack;
+}
+
+/* ---- freeing ------------------------------------------------------------------ */
+
+static void
+free_texts(char **texts, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+static void
+free_emit(struct pack_emit *emit)
+{
+	size_t i;
+
+	if (emit == NULL)
+		return;
+	for (i = 0; i < emit->value_count; i++) {
+		free(emit->values[i].field);
+		free(emit->values[i].text);
+	}
+	free(emit->values);
+	free(emit->each);
+	free(emit->type);
+	free(emit);
+}
+
+static void
+free_rule(struct pack_rule *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->guard_count; i++) {
+		free(r->guards[i].field);
+		pattern_free(r->guards[i].pattern);
+	}
+	free(r->guards);
+	free_texts(r->levels, r->level_count);
+	free_texts(r->with, r->with_count);
+	free_texts(r->without, r->without_count);
+	free_emit(r->emit);
+	pattern_free(r->pattern);
+	free(r->logger);
+	free(r->name);
+	free(r->key);
+}
+
+static void
+free_format(struct pack_format *f)
+{
+	unsigned part;
+
+	for (part = 0; part < PART_COUNT; part++)
+		free(f->key[part]);
+	pattern_free(f->pattern);
+	free(f->name);
+}
+
+static void
+free_sample(struct pack_sample *s)
+{
+	free_texts(s->lines, s->line_count);
+	free_texts(s->events, s->event_count);
+	free(s->server);
+	free(s->rule);
+	free(s->name);
+}
+
+void
+pack_free(struct pack *p)
+{
+	size_t i;
+
+	if (p == NULL)
+		return;
+	for (i = 0; i < p->tells_count; i++) {
+		free(p->tells[i].type);
+		free(p->tells[i].how);
+		free(p->tells[i].note);
+	}
+	for (i = 0; i < p->format_count; i++)
+		free_format(&p->formats[i]);
+	for (i = 0; i < p->rule_count; i++)
+		free_rule(&p->rules[i]);
+	for (i = 0; i < p->sample_count; i++)
+		free_sample(&p->samples[i]);
+	free(p->tells);
+	free(p->formats);
+	free(p->rules);
+	free(p->samples);
+	free(p->name);
+	free(p->title);
+	free(p->versions);
+	free(p->needs);
+	free(p->tested);
+	free(p->path);
+	free(p);
+}
