@@ -132,6 +132,7 @@ collect(struct collecting *c, const struct pattern *p, struct slice text)
 		if (from == PCRE2_UNSET)
 			continue;
 		out->name = pc->name;
+		out->open = raw && to == text.len && pc->type == CAPTURE_DEVICE_ID;
 		if (!capture_decode(pc->type, (struct slice){text.p + from, to - from},
 			c->m->server_name, raw, c->arena, &out->value))
 			return false;

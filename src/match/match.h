@@ -8,6 +8,7 @@
 #ifndef HEARSAY_MATCH_MATCH_H
 #define HEARSAY_MATCH_MATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ struct record;
 struct capture {
 	const char *name;
 	struct value value;
+	bool
+	    open; /* unescaped text up to the line's end: a newline may have cut it there */
 };
 
 /* A rule that a record fits.  Lives in an arena. */

@@ -508,8 +508,8 @@ load_samples(struct loading *l, const config_setting_t *root)
 
 /* ---- what must hold between the parts -------------------------------------- */
 
-static const struct pack_rule *
-rule_named(const struct pack *p, const char *name)
+const struct pack_rule *
+pack_rule_find(const struct pack *p, const char *name)
 {
 	size_t i;
 
@@ -542,7 +542,7 @@ has_capture(const struct pack *p, const struct pack_rule *r, const char *name)
 		if (captures(r->guards[i].pattern, name))
 			return true;
 	for (i = 0; i < r->with_count; i++) {
-		with = rule_named(p, r->with[i]);
+		with = pack_rule_find(p, r->with[i]);
 		if (with != NULL && with != r && has_capture(p, with, name))
 			return true;
 	}
@@ -557,7 +557,7 @@ check_remembered(struct loading *l, const config_setting_t *at, const struct pac
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		other = rule_named(l->pack, names[i]);
+		other = pack_rule_find(l->pack, names[i]);
 		if (other == NULL || !other->remember || other == r)
 			wrong(l, at,
 			    "rule \"%s\": there is no rule \"%s\" that remembers",
@@ -600,7 +600,7 @@ check_rules(struct loading *l, const config_setting_t *root)
 
 		if (r->name == NULL)
 			continue;
-		if (rule_named(l->pack, r->name) != r)
+		if (pack_rule_find(l->pack, r->name) != r)
 			wrong(l, at, "there are two rules \"%s\"", r->name);
 		check_remembered(l, at, r, r->with, r->with_count);
 		check_remembered(l, at, r, r->without, r->without_count);
@@ -620,7 +620,7 @@ check_samples(struct loading *l, const config_setting_t *root)
 	for (i = 0; i < l->pack->sample_count; i++) {
 		const char *rule = l->pack->samples[i].rule;
 
-		if (rule != NULL && rule_named(l->pack, rule) == NULL)
+		if (rule != NULL && pack_rule_find(l->pack, rule) == NULL)
 			wrong(l, config_setting_get_elem(list, (unsigned)i),
 			    "there is no rule \"%s\"", rule);
 	}

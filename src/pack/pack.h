@@ -179,6 +179,9 @@ void pattern_free(struct pattern *p);
 struct pack *pack_load(const char *path, struct err_list *errs);
 void pack_free(struct pack *p);
 
+/* The rule of that name, or NULL. */
+const struct pack_rule *pack_rule_find(const struct pack *p, const char *name);
+
 /* The packs of several directories; a file found first hides later ones of its name. */
 struct pack_set {
 	struct pack **packs; /* in order of name */

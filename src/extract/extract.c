@@ -1,0 +1,602 @@
+#include "extract/extract.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/mem.h"
+#include "decode/record.h"
+#include "extract/account_event.h"
+#include "extract/content.h"
+#include "match/match.h"
+#include "pack/pack.h"
+
+/* Running out of memory ends the process, in tables as elsewhere. */
+#undef uthash_fatal
+#define uthash_fatal(msg) mem_exhausted()
+
+/* What one rule remembered of one line. */
+struct memory {
+	const struct pack_rule *rule;
+	struct capture *captures; /* deep copies, in block */
+	size_t capture_count;
+	char *block;
+	struct context *context;
+	struct extract_log *log;
+	uint64_t seq, file, offset; /* the first line that is needed to make it anew */
+	uint64_t line_seq;          /* the line that made it */
+	int64_t ts;
+	struct memory *context_prev, *context_next;
+	struct memory *log_prev, *log_next;
+};
+
+/* Memories under one name: a request of one log, or one key of the server. */
+struct context {
+	struct slice key;
+	struct memory *memories;
+	UT_hash_handle hh;
+};
+
+struct extract {
+	struct extract_limits limits;
+	struct context *contexts;
+	struct extract_log *logs;
+	unsigned log_count;
+};
+
+struct extract_log {
+	struct extract *extract;
+	struct extract_log *next;
+	unsigned number;
+	char *pack_name;
+	struct memory *memories; /* oldest first */
+	size_t memory_count;
+	uint64_t seq; /* of the line taken last */
+	struct extract_stats stats;
+};
+
+/* One rule being followed on one line. */
+struct following {
+	struct extract_log *log;
+	const struct extract_line *line;
+	const struct match *match;
+	struct memory **with; /* the memories taken up, in the order of rule->with */
+	size_t with_count;
+	struct arena *arena;
+	struct account_events *out;
+	extract_trace *trace;
+	void *trace_arg;
+	uint32_t told; /* events of this rule on this line */
+	bool done;     /* a rule with "once" has followed */
+};
+
+struct extract *
+extract_new(const struct extract_limits *limits)
+{
+	struct extract *x = xcalloc(1, sizeof(*x));
+
+	x->limits = *limits;
+	return x;
+}
+
+struct extract_log *
+extract_log_new(struct extract *x, const char *pack_name)
+{
+	struct extract_log *log = xcalloc(1, sizeof(*log));
+
+	log->extract = x;
+	log->number = ++x->log_count;
+	log->pack_name = xstrdup(pack_name);
+	LL_PREPEND(x->logs, log);
+	return log;
+}
+
+/* ---- contexts and memories ------------------------------------------------- */
+
+/*
+ * The name of a context, in the arena: of a request, which is one log's own, or
+ * of a key's value, which is the server's.  A log's number is never 0, so that
+ * no request can have the name of a key.
+ */
+static struct slice
+context_name(struct arena *a, unsigned log, const char *key, struct slice value)
+{
+	size_t head = sizeof(log) + strlen(key) + 1;
+	char *name = arena_alloc(a, head + value.len);
+
+	memcpy(name, &log, sizeof(log));
+	memcpy(name + sizeof(log), key, strlen(key) + 1);
+	if (value.len > 0)
+		memcpy(name + head, value.p, value.len);
+	return (struct slice){name, head + value.len};
+}
+
+static struct context *
+context_find(struct extract *x, struct slice name)
+{
+	struct context *c;
+
+	HASH_FIND(hh, x->contexts, name.p, name.len, c);
+	return c;
+}
+
+static struct context *
+context_get(struct extract *x, struct slice name)
+{
+	struct context *c = context_find(x, name);
+	char *key;
+
+	if (c != NULL)
+		return c;
+	c = xcalloc(1, sizeof(*c) + name.len);
+	key = (char *)(c + 1);
+	memcpy(key, name.p, name.len);
+	c->key = (struct slice){key, name.len};
+	HASH_ADD_KEYPTR(hh, x->contexts, c->key.p, c->key.len, c);
+	return c;
+}
+
+static void
+memory_drop(struct memory *m)
+{
+	struct context *c = m->context;
+
+	DL_DELETE2(c->memories, m, context_prev, context_next);
+	DL_DELETE2(m->log->memories, m, log_prev, log_next);
+	m->log->memory_count--;
+	if (c->memories == NULL) {
+		HASH_DEL(m->log->extract->contexts, c);
+		free(c);
+	}
+	free(m->block);
+	free(m);
+}
+
+static unsigned
+context_drop(struct context *c)
+{
+	struct memory *m, *next;
+	unsigned count = 0;
+
+	if (c == NULL)
+		return 0;
+	/* The context goes with its last memory. */
+	for (m = c->memories; m != NULL; m = next, count++) {
+		next = m->context_next;
+		memory_drop(m);
+	}
+	return count;
+}
+
+static void
+forget_old(struct extract_log *log, int64_t now)
+{
+	const struct extract_limits *limits = &log->extract->limits;
+
+	while (log->memories != NULL && log->memories->ts + limits->timeout_ms < now) {
+		memory_drop(log->memories);
+		log->stats.timed_out++;
+	}
+	while (log->memory_count > limits->max) {
+		memory_drop(log->memories);
+		log->stats.crowded++;
+	}
+}
+
+static size_t
+capture_size(const struct capture *c)
+{
+	size_t size = sizeof(*c) + c->value.count * sizeof(struct slice), i;
+
+	for (i = 0; i < c->value.count; i++)
+		size += c->value.items[i].len;
+	return size;
+}
+
+/* Copy from to, with items and bytes at *slices and *bytes, which move on. */
+static void
+capture_copy(
+    struct capture *to, const struct capture *from, struct slice **slices, char **bytes)
+{
+	size_t i;
+
+	*to = *from;
+	to->value.items = *slices;
+	*slices += from->value.count;
+	for (i = 0; i < from->value.count; i++) {
+		struct slice item = from->value.items[i];
+
+		if (item.len > 0)
+			memcpy(*bytes, item.p, item.len);
+		to->value.items[i] = (struct slice){*bytes, item.len};
+		*bytes += item.len;
+	}
+}
+
+/* Keep count captures in one block: structs, then slices, then bytes. */
+static void
+memory_keep(struct memory *m, const struct capture *captures, size_t count)
+{
+	size_t size = 1, slice_count = 0, i;
+	struct slice *slices;
+	char *bytes;
+
+	for (i = 0; i < count; i++) {
+		size += capture_size(&captures[i]);
+		slice_count += captures[i].value.count;
+	}
+	m->block = xmalloc(size);
+	m->captures = (struct capture *)(void *)m->block;
+	m->capture_count = count;
+	slices = (struct slice *)(void *)(m->captures + count);
+	bytes = (char *)(slices + slice_count);
+	for (i = 0; i < count; i++)
+		capture_copy(&m->captures[i], &captures[i], &slices, &bytes);
+}
+
+/* ---- what a rule sees ------------------------------------------------------ */
+
+static const struct capture *
+find_capture(const struct capture *captures, size_t count, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (strcmp(captures[i].name, name) == 0)
+			return &captures[i];
+	return NULL;
+}
+
+/* The capture called name: the line's own, else of what was taken up, in order. */
+static const struct capture *
+following_capture(const struct following *f, const char *name)
+{
+	const struct capture *c =
+	    find_capture(f->match->captures, f->match->capture_count, name);
+	size_t i;
+
+	for (i = 0; c == NULL && i < f->with_count; i++)
+		c = find_capture(f->with[i]->captures, f->with[i]->capture_count, name);
+	return c;
+}
+
+static void
+trace(const struct following *f, enum extract_outcome outcome, const char *name,
+    unsigned count)
+{
+	if (f->trace != NULL)
+		f->trace(f->trace_arg, f->match, outcome, name, count);
+}
+
+static struct slice
+line_context(const struct following *f)
+{
+	return f->line->record->part[PART_CONTEXT];
+}
+
+/*
+ * The name of the context in which a memory of a rule with that key (NULL: the
+ * request's own) would stand for this line.  False where the line has none.
+ */
+static bool
+home_of(const struct following *f, const char *key, struct slice *name_r)
+{
+	const struct capture *c;
+
+	if (key == NULL) {
+		if (line_context(f).len == 0)
+			return false;
+		*name_r = context_name(f->arena, f->log->number, "", line_context(f));
+		return true;
+	}
+	c = following_capture(f, key);
+	if (c == NULL || c->value.list || c->value.count == 0)
+		return false;
+	*name_r = context_name(f->arena, 0, key, c->value.items[0]);
+	return true;
+}
+
+/* The first memory of the rule called name that is at hand for this line. */
+static struct memory *
+recall(const struct following *f, const struct pack *pack, const char *name, bool *home_r)
+{
+	const struct pack_rule *rule = pack_rule_find(pack, name);
+	struct context *c;
+	struct memory *m;
+	struct slice home;
+
+	*home_r = home_of(f, rule->key, &home);
+	if (!*home_r)
+		return NULL;
+	c = context_find(f->log->extract, home);
+	if (c == NULL)
+		return NULL;
+	DL_FOREACH2(c->memories, m, context_next)
+	if (m->rule == rule)
+		return m;
+	return NULL;
+}
+
+/* ---- what follows a match ---------------------------------------------------- */
+
+static void
+remember(struct following *f)
+{
+	struct extract_log *log = f->log;
+	size_t room = f->match->capture_count, count = 0, i, c;
+	struct capture *all;
+	struct memory *m;
+	struct slice home;
+
+	if (!home_of(f, f->match->rule->key, &home)) {
+		trace(f, OUTCOME_NO_CONTEXT, NULL, 0);
+		return;
+	}
+	for (i = 0; i < f->with_count; i++)
+		room += f->with[i]->capture_count;
+	all = arena_alloc(f->arena, room * sizeof(*all));
+	for (i = 0; i < f->match->capture_count; i++)
+		all[count++] = f->match->captures[i];
+	m = xcalloc(1, sizeof(*m));
+	m->seq = m->line_seq = log->seq;
+	m->file = f->line->file;
+	m->offset = f->line->offset;
+	for (i = 0; i < f->with_count; i++) {
+		const struct memory *w = f->with[i];
+
+		for (c = 0; c < w->capture_count; c++)
+			if (find_capture(all, count, w->captures[c].name) == NULL)
+				all[count++] = w->captures[c];
+		if (w->log == log && w->seq < m->seq) {
+			m->seq = w->seq;
+			m->file = w->file;
+			m->offset = w->offset;
+		}
+	}
+	memory_keep(m, all, count);
+	m->rule = f->match->rule;
+	m->log = log;
+	m->ts = f->line->record->ts;
+	m->context = context_get(log->extract, home);
+	DL_APPEND2(m->context->memories, m, context_prev, context_next);
+	DL_APPEND2(log->memories, m, log_prev, log_next);
+	log->memory_count++;
+	trace(f, OUTCOME_REMEMBERED, NULL, 0);
+}
+
+static const struct capture *
+content_lookup(void *arg, const char *name)
+{
+	return following_capture(arg, name);
+}
+
+static void
+tell(struct following *f, const struct slice *item)
+{
+	const struct pack_emit *emit = f->match->rule->emit;
+	struct account_event *ev;
+	const char *missing;
+
+	ev = arena_alloc(f->arena, sizeof(*ev));
+	*ev = (struct account_event){
+	    .file = f->line->file,
+	    .offset = f->line->offset,
+	    .rule =
+		arena_printf(f->arena, "%s/%s", f->log->pack_name, f->match->rule->name),
+	    .ordinal = f->told,
+	    .type = emit->type,
+	    .ts = f->line->record->ts,
+	};
+	missing = content_make(emit, item, content_lookup, f, f->arena, ev);
+	if (missing != NULL) {
+		trace(f, OUTCOME_NO_VALUE, missing, 0);
+		return;
+	}
+	f->told++;
+	if (f->line->again)
+		return;
+	*f->out->last = ev;
+	f->out->last = &ev->next;
+	f->out->count++;
+}
+
+static void
+emit(struct following *f)
+{
+	const struct pack_emit *e = f->match->rule->emit;
+	uint32_t before = f->told;
+	const struct capture *list;
+	size_t i;
+
+	if (e->each == NULL) {
+		tell(f, NULL);
+	} else {
+		list = following_capture(f, e->each);
+		if (list == NULL) {
+			trace(f, OUTCOME_NO_VALUE, e->each, 0);
+			return;
+		}
+		for (i = 0; i < list->value.count; i++)
+			tell(f, &list->value.items[i]);
+		if (list->value.count == 0)
+			trace(f, OUTCOME_NOTHING, NULL, 0);
+	}
+	if (f->told > before)
+		trace(f, OUTCOME_TOLD, NULL, f->told - before);
+}
+
+/* All that the rule asks for is at hand. */
+static void
+follow(struct following *f)
+{
+	if (f->match->rule->emit != NULL)
+		emit(f);
+	if (f->match->rule->remember)
+		remember(f);
+	f->done = f->match->rule->once;
+}
+
+/* Take up memories for rule->with[f->with_count…], in each combination. */
+static void
+take_up(struct following *f, const struct pack *pack)
+{
+	const struct pack_rule *rule = f->match->rule;
+	struct memory *m, *next;
+	const char *name;
+	bool home;
+
+	if (f->with_count == rule->with_count) {
+		follow(f);
+		return;
+	}
+	name = rule->with[f->with_count];
+	m = recall(f, pack, name, &home);
+	if (m == NULL)
+		trace(f, home ? OUTCOME_WITHOUT : OUTCOME_NO_CONTEXT, name, 0);
+	for (; m != NULL && !f->done; m = next) {
+		next = m->context_next;
+		while (next != NULL && next->rule != m->rule)
+			next = next->context_next;
+		f->with[f->with_count++] = m;
+		take_up(f, pack);
+		f->with_count--;
+	}
+}
+
+/* False where something is remembered that must not be, or nobody can know. */
+static bool
+without_holds(struct following *f, const struct pack *pack)
+{
+	const struct pack_rule *rule = f->match->rule;
+	bool home;
+	size_t i;
+
+	for (i = 0; i < rule->without_count; i++) {
+		if (recall(f, pack, rule->without[i], &home) != NULL) {
+			trace(f, OUTCOME_WITH, rule->without[i], 0);
+			return false;
+		}
+		if (!home && !rule->contextless) {
+			trace(f, OUTCOME_NO_CONTEXT, rule->without[i], 0);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+end_context(struct following *f)
+{
+	struct context *c;
+	struct slice home;
+
+	if (!home_of(f, NULL, &home))
+		return;
+	c = context_find(f->log->extract, home);
+	trace(f, OUTCOME_ENDED, NULL, context_drop(c));
+}
+
+static void
+reset(struct following *f)
+{
+	while (f->log->memories != NULL)
+		memory_drop(f->log->memories);
+	trace(f, OUTCOME_RESET, NULL, 0);
+}
+
+void
+extract_line(struct extract_log *log, const struct extract_line *line, struct arena *a,
+    struct account_events *out, extract_trace *tr, void *trace_arg)
+{
+	const struct pack *pack = line->record->pack;
+	const struct match *ends = NULL;
+	struct following f;
+	size_t i;
+
+	log->seq++;
+	forget_old(log, line->record->ts);
+	for (i = 0; i < line->match_count; i++) {
+		const struct match *m = &line->matches[i];
+
+		f = (struct following){
+		    log, line, m, NULL, 0, a, out, tr, trace_arg, 0, false};
+		if (m->rule->resets)
+			reset(&f);
+		if (m->rule->ends)
+			ends = m;
+		if (!m->rule->remember && m->rule->emit == NULL)
+			continue;
+		f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
+		if (without_holds(&f, pack))
+			take_up(&f, pack);
+	}
+	/* Only now, so that every rule of the closing line sees the whole request. */
+	if (ends != NULL) {
+		f = (struct following){
+		    log, line, ends, NULL, 0, a, out, tr, trace_arg, 0, false};
+		end_context(&f);
+	}
+}
+
+void
+extract_torn(struct extract_log *log)
+{
+	struct memory *m;
+	size_t i, kept;
+	bool torn;
+
+	for (m = log->memories == NULL ? NULL : log->memories->log_prev; m != NULL;
+	     m = m == log->memories ? NULL : m->log_prev) {
+		if (m->line_seq != log->seq)
+			break;
+		torn = false;
+		for (i = kept = 0; i < m->capture_count; i++) {
+			if (m->captures[i].open)
+				torn = true;
+			else
+				m->captures[kept++] = m->captures[i];
+		}
+		m->capture_count = kept;
+		log->stats.torn += torn;
+	}
+}
+
+bool
+extract_needs(const struct extract_log *log, uint64_t *file_r, uint64_t *offset_r)
+{
+	const struct memory *m, *oldest = log->memories;
+
+	/* Mostly the first; but what a memory took up may be older than itself. */
+	DL_FOREACH2(log->memories, m, log_next)
+	if (m->seq < oldest->seq)
+		oldest = m;
+	if (oldest == NULL)
+		return false;
+	*file_r = oldest->file;
+	*offset_r = oldest->offset;
+	return true;
+}
+
+void
+extract_log_stats(const struct extract_log *log, struct extract_stats *st_r)
+{
+	*st_r = log->stats;
+}
+
+void
+extract_free(struct extract *x)
+{
+	struct extract_log *log;
+
+	if (x == NULL)
+		return;
+	while ((log = x->logs) != NULL) {
+		x->logs = log->next;
+		while (log->memories != NULL)
+			memory_drop(log->memories);
+		free(log->pack_name);
+		free(log);
+	}
+	free(x);
+}

@@ -1,0 +1,91 @@
+/*
+ * extract - from matches to events: what a request's lines tell together.
+ *
+ * One line seldom tells an event: "Logging in user …" is a login, a
+ * registration or a refresh, as the access line of the same request says
+ * later.  So a rule may remember its captures under the line's context, and a
+ * later rule of the same context takes them up.  One extract serves one
+ * homeserver; each of its logs has contexts of its own, and rules with a key
+ * share what they remember among them.
+ *
+ * The clock is the logs' own: what never ends is forgotten when the log has
+ * moved on, so that reading a log twice does the same twice.
+ */
+#ifndef HEARSAY_EXTRACT_EXTRACT_H
+#define HEARSAY_EXTRACT_EXTRACT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct account_events;
+struct arena;
+struct extract;
+struct extract_log;
+struct match;
+struct record;
+
+struct extract_limits {
+	int64_t
+	    timeout_ms; /* a memory older than this, by its log's clock, is forgotten */
+	size_t max;     /* memories kept per log; the oldest are forgotten first */
+};
+
+struct extract_stats {
+	uint64_t timed_out; /* memories forgotten for their age */
+	uint64_t crowded;   /* and for their number */
+	uint64_t torn;      /* memories whose line was cut by a newline of a user's */
+};
+
+/* What became of one rule on one line, for explain. */
+enum extract_outcome {
+	OUTCOME_REMEMBERED,
+	OUTCOME_TOLD,       /* count events */
+	OUTCOME_NOTHING,    /* the list of "each" was empty */
+	OUTCOME_NO_CONTEXT, /* the rule needs one and the record has none */
+	OUTCOME_WITHOUT,    /* name: a rule that had to be remembered and is not */
+	OUTCOME_WITH,       /* name: a rule that must not be remembered and is */
+	OUTCOME_NO_VALUE,   /* name: a capture that the event needs has no value */
+	OUTCOME_ENDED,      /* the context ended; count memories were dropped */
+	OUTCOME_RESET
+};
+
+/* Called for each rule of a line; may be NULL. */
+typedef void extract_trace(void *arg, const struct match *m, enum extract_outcome outcome,
+    const char *name, unsigned count);
+
+/* A line with what it matched, and where it stands. */
+struct extract_line {
+	uint64_t file;
+	uint64_t offset;
+	const struct record *record;
+	const struct match *matches;
+	size_t match_count;
+	bool again; /* rebuild memory only; its events were told before the last stop */
+};
+
+struct extract *extract_new(const struct extract_limits *limits);
+void extract_free(struct extract *x); /* and its logs */
+
+/* Add a log.  pack_name goes into the rule part of the events' places; copied. */
+struct extract_log *extract_log_new(struct extract *x, const char *pack_name);
+
+/*
+ * Take one line; its events are appended to out, in the arena.  Lines of one
+ * log come in order.
+ */
+void extract_line(struct extract_log *log, const struct extract_line *line,
+    struct arena *a, struct account_events *out, extract_trace *trace, void *trace_arg);
+
+/*
+ * The line behind the one taken last is no record: a newline in what a user
+ * chose may have cut that line.  What it remembered of open ends is dropped.
+ */
+void extract_torn(struct extract_log *log);
+
+/* The oldest line that is still needed: true, file and offset; false: none is. */
+bool extract_needs(const struct extract_log *log, uint64_t *file_r, uint64_t *offset_r);
+
+void extract_log_stats(const struct extract_log *log, struct extract_stats *st_r);
+
+#endif
