@@ -39,4 +39,7 @@ int decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms,
 int64_t decoder_last_ts(const struct decoder *d);
 void decoder_set_last_ts(struct decoder *d, int64_t ts);
 
+/* How often a regex found no answer within its limits, and the line was passed over. */
+uint64_t decoder_match_errors(const struct decoder *d);
+
 #endif
