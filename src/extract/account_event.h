@@ -7,7 +7,10 @@
 #ifndef HEARSAY_EXTRACT_ACCOUNT_EVENT_H
 #define HEARSAY_EXTRACT_ACCOUNT_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+struct arena;
 
 struct account_event {
 	uint64_t file;    /* key of the file, as tail tells it */
@@ -27,5 +30,12 @@ struct account_events {
 	struct account_event *first, **last;
 	unsigned count;
 };
+
+/* The content with the source in it, under org.hearsay.source; in the arena. */
+const char *account_event_with_source(const struct account_event *ev, struct arena *a);
+
+/* {"type", "content", "ts"}, with the source in the content if asked; in the arena. */
+const char *account_event_line(
+    const struct account_event *ev, bool source, struct arena *a);
 
 #endif

@@ -1,0 +1,689 @@
+#include <event2/event.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "base/zone.h"
+#include "commands/commands.h"
+#include "commands/patterns.h"
+#include "commands/teller.h"
+#include "config/config.h"
+#include "extract/account_event.h"
+#include "pack/pack.h"
+#include "route/route.h"
+#include "send/send.h"
+#include "store/store.h"
+#include "tail/tail.h"
+
+#define BATCH_EVENTS 500               /* then commit without waiting for more */
+#define BATCH_BYTES (16 * 1024 * 1024) /* read since the last commit; likewise */
+#define POSITION_MS 5000               /* positions alone may wait this long */
+#define RETRY_MS 1000                  /* a store that failed, a queue that is full */
+#define DRAIN_MS 3000                  /* at the end: for what is written already */
+
+/* One followed log. */
+struct log {
+	struct log *next;
+	struct run *run;
+	const struct config_server *server;
+	const struct config_log *config;
+	char *path;
+	struct tail_log *tail_log;     /* NULL until tail told of it */
+	struct teller *teller;         /* its server's */
+	struct teller_log *teller_log; /* NULL until its pack is known */
+	struct zone *zone;
+	int64_t last_ts; /* of the last run */
+	bool dirty;      /* its position is not committed */
+	bool foreign;    /* it was said that no pack knows it */
+};
+
+/* A glob of the configuration; each path that it matches becomes a log. */
+struct glob {
+	struct glob *next;
+	const struct config_server *server;
+	const struct config_log *config;
+};
+
+/* Events that wait for the next commit; in the arena. */
+struct batch_event {
+	struct log *log;
+	const struct account_event *event;
+	struct store_delivery *to;
+	size_t to_count;
+};
+
+struct run {
+	struct event_base *base;
+	struct config *config;
+	struct pack_set packs;
+	struct route *route;
+	struct store *store;
+	struct send *send;
+	struct tail *tail;
+	struct glob *globs;
+	struct log *logs;
+	struct teller **tellers; /* one for each server of the configuration */
+
+	struct arena *arena;
+	struct batch_event *batch;
+	size_t batch_count;
+	uint64_t batch_bytes;
+	bool blocked; /* the store failed or the queue is full: nothing is read */
+	bool refused; /* tail holds a chunk back */
+	bool ending;
+	struct event *commit; /* soon, or when positions alone have waited */
+	struct event *retry;
+	struct event *signals[2];
+	struct route_delivery *deliveries; /* room for one event's */
+};
+
+static const char usage_text[] =
+    "usage: hearsay run [OPTION...]\n"
+    "Follow the logs, tell, deliver; in the foreground, until SIGTERM.\n"
+    "\n"
+    "  -c, --config FILE      instead of the installed hearsay.conf\n"
+    "  -h, --help             this text\n";
+
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void
+schedule(struct event *ev, int64_t ms)
+{
+	struct timeval tv = {
+	    .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	(void)event_add(ev, &tv);
+}
+
+/* ---- committing --------------------------------------------------------------- */
+
+/*
+ * A restart reads from the oldest line that an open request needs; every file
+ * behind that one is read from its beginning, as it was.
+ */
+static void
+set_resume(const struct log *log, struct checkpoint *cps, size_t count)
+{
+	uint64_t file = 0, offset = 0;
+	bool needed = false, behind = false;
+	int64_t last_ts = log->last_ts;
+	size_t i;
+
+	if (log->teller_log != NULL) {
+		needed = teller_log_needs(log->teller_log, &file, &offset);
+		last_ts = teller_log_last_ts(log->teller_log);
+	}
+	for (i = 0; i < count; i++) {
+		cps[i].resume = behind ? 0 : cps[i].offset;
+		cps[i].last_ts = last_ts;
+		if (needed && cps[i].file == file) {
+			cps[i].resume = offset;
+			behind = true;
+		}
+	}
+	tail_log_needs(log->tail_log, needed ? file : 0);
+}
+
+static int
+put_positions(struct run *r, int64_t now, struct err *e)
+{
+	struct checkpoint *cps;
+	struct log *log;
+	size_t count;
+	int ok = 0;
+
+	for (log = r->logs; log != NULL && ok == 0; log = log->next) {
+		if (!log->dirty || log->tail_log == NULL)
+			continue;
+		tail_checkpoints(log->tail_log, &cps, &count);
+		set_resume(log, cps, count);
+		ok = store_put_checkpoints(r->store, log->path, cps, count, now, e);
+		checkpoints_free(cps, count);
+	}
+	return ok;
+}
+
+static int
+put_batch(struct run *r, struct err *e)
+{
+	int64_t now = now_ms();
+	size_t i;
+
+	if (store_begin(r->store, e) == -1)
+		return -1;
+	for (i = 0; i < r->batch_count; i++) {
+		const struct batch_event *b = &r->batch[i];
+
+		if (store_put_event(r->store, b->log->path, b->event, b->to, b->to_count,
+			now, NULL, e) == -1)
+			goto undo;
+	}
+	if (put_positions(r, now, e) == -1 || store_commit(r->store, e) == -1)
+		goto undo;
+	return 0;
+
+undo:
+	store_rollback(r->store);
+	return -1;
+}
+
+/* Stop reading and look again in a while; said once. */
+static void
+block(struct run *r, const char *why)
+{
+	if (!r->blocked)
+		say(LOG_WARNING, "reading stops until this is over, nothing is lost: %s",
+		    why);
+	r->blocked = true;
+	schedule(r->retry, RETRY_MS);
+}
+
+static void
+go_on(struct run *r)
+{
+	if (!r->blocked)
+		return;
+	r->blocked = false;
+	say(LOG_NOTICE, "reading goes on");
+	if (!r->refused)
+		return;
+	r->refused = false;
+	tail_go_on(r->tail);
+}
+
+static void
+block_or_go_on(struct run *r)
+{
+	struct err e;
+	uint64_t waiting;
+
+	if (store_waiting(r->store, &waiting, &e) == -1)
+		block(r, e.text);
+	else if (waiting >= r->config->queue_max)
+		block(r, "the queue is full");
+	else
+		go_on(r);
+}
+
+/* 0, or -1: the batch waits for a retry. */
+static int
+commit(struct run *r)
+{
+	size_t events = r->batch_count;
+	struct log *log;
+	struct err e;
+
+	(void)event_del(r->commit);
+	if (put_batch(r, &e) == -1) {
+		block(r, e.text);
+		return -1;
+	}
+	for (log = r->logs; log != NULL; log = log->next)
+		log->dirty = false;
+	r->batch_count = 0;
+	r->batch_bytes = 0;
+	arena_reset(r->arena);
+	if (events > 0 && !r->ending)
+		send_wake(r->send);
+	block_or_go_on(r);
+	return 0;
+}
+
+/* Both timers: what waits is due, or what failed is tried again. */
+static void
+on_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)commit(arg);
+}
+
+/* ---- taking lines ---------------------------------------------------------------- */
+
+static void
+mark_dirty(struct log *log, int64_t within_ms)
+{
+	struct run *r = log->run;
+	struct timeval due, now;
+
+	log->dirty = true;
+	/* A sooner commit that is scheduled already stays. */
+	if (event_pending(r->commit, EV_TIMEOUT, &due)) {
+		(void)gettimeofday(&now, NULL);
+		if ((due.tv_sec - now.tv_sec) * 1000 +
+			(due.tv_usec - now.tv_usec) / 1000 <=
+		    within_ms)
+			return;
+	}
+	schedule(r->commit, within_ms);
+}
+
+static void
+put_event(struct run *r, struct log *log, struct account_event *ev)
+{
+	struct batch_event *b;
+	size_t i, count;
+
+	count = route_event(r->route, log->server->name, ev, r->deliveries);
+	if (r->config->source)
+		ev->content = account_event_with_source(ev, r->arena);
+	if ((r->batch_count & (r->batch_count - 1)) == 0)
+		r->batch = xreallocarray(r->batch,
+		    r->batch_count == 0 ? 1 : r->batch_count * 2, sizeof(*r->batch));
+	b = &r->batch[r->batch_count++];
+	*b = (struct batch_event){log, ev, NULL, count};
+	b->to = arena_alloc(r->arena, (count + 1) * sizeof(*b->to));
+	for (i = 0; i < count; i++)
+		b->to[i] = (struct store_delivery){r->deliveries[i].appservice->id,
+		    r->deliveries[i].key, r->deliveries[i].type};
+}
+
+static void
+use_pack(struct log *log, const struct pack *pack)
+{
+	log->teller_log = teller_log_new(log->teller, pack, log->zone);
+	teller_log_set_last_ts(log->teller_log, log->last_ts);
+	say(LOG_INFO, "log=%s server=%s pack=%s", log->path, log->server->name,
+	    pack->name);
+}
+
+/* A log whose pack is not configured shows it by its lines. */
+static bool
+find_pack(struct log *log, const struct tail_chunk *c)
+{
+	const struct pack *found;
+
+	if (log->teller_log != NULL)
+		return true;
+	found = patterns_find_in(&log->run->packs, c->data, c->len);
+	if (found != NULL) {
+		use_pack(log, found);
+		return true;
+	}
+	if (!log->foreign)
+		say(LOG_WARNING,
+		    "log=%s no pack knows its lines; name one with \"pack\" in %s:%u",
+		    log->path, log->run->config->path, log->config->line);
+	log->foreign = true;
+	return false;
+}
+
+static int
+take_lines(void *arg, const struct tail_chunk *c)
+{
+	struct run *r = arg;
+	struct log *log = tail_log_cookie(c->log);
+	struct account_events events = {.last = &events.first};
+	struct account_event *ev, *next;
+
+	if (r->blocked) {
+		r->refused = true;
+		return 1;
+	}
+	log->tail_log = c->log;
+	if (find_pack(log, c)) {
+		const struct teller_chunk chunk = {
+		    c->file, c->offset, c->data, c->len, c->again, c->mtime_ms};
+
+		teller_chunk(log->teller_log, &chunk, r->arena, &events, NULL);
+	}
+	for (ev = events.first; ev != NULL; ev = next) {
+		next = ev->next;
+		put_event(r, log, ev);
+	}
+	r->batch_bytes += c->len;
+	/*
+	 * Events at once, but behind what the loop has ready now, so that a burst
+	 * shares one commit.  The arena must not grow without one either.
+	 */
+	if (r->batch_count >= BATCH_EVENTS || r->batch_bytes >= BATCH_BYTES)
+		mark_dirty(log, 0);
+	else
+		mark_dirty(log, r->batch_count > 0 ? 0 : POSITION_MS);
+	if (r->batch_count == 0)
+		arena_reset(r->arena);
+	return 0;
+}
+
+static void
+file_moved(void *arg, struct tail_log *tail_log)
+{
+	struct log *log = tail_log_cookie(tail_log);
+
+	(void)arg;
+	log->tail_log = tail_log;
+	mark_dirty(log, 0);
+}
+
+static void
+bytes_lost(void *arg, struct tail_log *tail_log, uint64_t bytes, const char *why)
+{
+	(void)arg;
+	say(LOG_WARNING, "log=%s gap=%" PRIu64 " bytes: %s", tail_log_path(tail_log),
+	    bytes, why);
+}
+
+/* ---- getting ready ------------------------------------------------------------- */
+
+static struct log *
+new_log(struct run *r, const struct config_server *server,
+    const struct config_log *config, const char *path, struct err *e)
+{
+	const struct pack *pack = NULL;
+	struct log *log;
+
+	if (config->pack != NULL) {
+		pack = pack_set_find(&r->packs, config->pack);
+		if (pack == NULL) {
+			(void)err_set(e, "%s:%u: there is no pack \"%s\"",
+			    r->config->path, config->line, config->pack);
+			return NULL;
+		}
+	}
+	log = xcalloc(1, sizeof(*log));
+	log->zone = zone_open(config->timezone, e);
+	if (log->zone == NULL) {
+		(void)err_add(e, "%s:%u", r->config->path, config->line);
+		free(log);
+		return NULL;
+	}
+	log->run = r;
+	log->server = server;
+	log->config = config;
+	log->path = xstrdup(path);
+	log->teller = r->tellers[server - r->config->servers];
+	log->last_ts = INT64_MIN;
+	log->next = r->logs;
+	r->logs = log;
+	if (pack != NULL)
+		use_pack(log, pack);
+	return log;
+}
+
+static int
+known_of(struct log *log, struct checkpoint **cps_r, size_t *count_r, struct err *e)
+{
+	if (store_checkpoints(log->run->store, log->path, cps_r, count_r, e) == -1)
+		return -1;
+	if (*count_r > 0)
+		log->last_ts = (*cps_r)[*count_r - 1].last_ts;
+	if (log->teller_log != NULL)
+		teller_log_set_last_ts(log->teller_log, log->last_ts);
+	return 0;
+}
+
+static void *
+log_found(
+    void *arg, void *cookie, const char *path, struct checkpoint **cps_r, size_t *count_r)
+{
+	struct run *r = arg;
+	const struct glob *g = cookie;
+	struct log *log;
+	struct err e;
+
+	*cps_r = NULL;
+	*count_r = 0;
+	log = new_log(r, g->server, g->config, path, &e);
+	/* Pack and zone are those of the glob, which were checked at the start. */
+	if (log == NULL || known_of(log, cps_r, count_r, &e) == -1) {
+		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
+		exit(EXIT_FAILED);
+	}
+	return log;
+}
+
+static bool
+is_glob(const char *path)
+{
+	return strpbrk(path, "*?[") != NULL;
+}
+
+static int
+follow_glob(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct glob *g = xmalloc(sizeof(*g));
+
+	*g = (struct glob){r->globs, server, config};
+	r->globs = g;
+	return tail_follow_glob(r->tail, config->path, config->start, g, e);
+}
+
+static int
+follow_path(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct checkpoint *cps = NULL;
+	struct log *log;
+	size_t count;
+
+	log = new_log(r, server, config, config->path, e);
+	if (log == NULL || known_of(log, &cps, &count, e) == -1)
+		return -1;
+	log->tail_log =
+	    tail_follow(r->tail, log->path, config->start, cps, count, log, e);
+	checkpoints_free(cps, count);
+	return log->tail_log == NULL ? -1 : 0;
+}
+
+static int
+follow_logs(struct run *r, struct err *e)
+{
+	size_t s, l;
+
+	r->tellers = xcalloc(r->config->server_count, sizeof(struct teller *));
+	for (s = 0; s < r->config->server_count; s++) {
+		const struct config_server *server = &r->config->servers[s];
+		const struct extract_limits limits = {
+		    r->config->request_timeout_ms, r->config->request_max};
+
+		r->tellers[s] = teller_new(server->name, &limits);
+		for (l = 0; l < server->log_count; l++) {
+			const struct config_log *log = &server->logs[l];
+
+			if ((is_glob(log->path) ? follow_glob(r, server, log, e)
+						: follow_path(r, server, log, e)) == -1)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* ---- ending ----------------------------------------------------------------------- */
+
+static void
+on_idle(void *arg)
+{
+	struct run *r = arg;
+
+	(void)event_base_loopbreak(r->base);
+}
+
+/* What is written already is told and committed; what is sent is brought to its end. */
+static void
+on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct run *r = arg;
+
+	(void)what;
+	if (r->ending) {
+		(void)event_base_loopbreak(r->base);
+		return;
+	}
+	say(LOG_NOTICE, "ending on %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	r->ending = true;
+	tail_drain(r->tail, DRAIN_MS);
+	(void)commit(r);
+	send_stop(r->send, on_idle, r);
+}
+
+/* ---- the command --------------------------------------------------------------------- */
+
+static int
+load_all(struct run *r, const char *path)
+{
+	struct err_list errs = {0};
+
+	r->config = config_load(path, &errs);
+	if (r->config == NULL) {
+		(void)errors_print(&errs);
+		return -1;
+	}
+	(void)pack_set_load(
+	    &r->packs, r->config->pattern_dirs, r->config->pattern_dir_count, &errs);
+	r->route = route_load(r->config, &errs);
+	r->deliveries = xcalloc(route_count(r->route) + 1, sizeof(*r->deliveries));
+	return errors_print(&errs) > 0 ? -1 : 0;
+}
+
+static int
+add_events(struct run *r, struct err *e)
+{
+	static const int numbers[] = {SIGTERM, SIGINT};
+	size_t i;
+
+	r->commit = evtimer_new(r->base, on_due, r);
+	r->retry = evtimer_new(r->base, on_due, r);
+	if (r->commit == NULL || r->retry == NULL)
+		return err_set(e, "cannot make the loop's timers");
+	for (i = 0; i < 2; i++) {
+		r->signals[i] = evsignal_new(r->base, numbers[i], on_signal, r);
+		if (r->signals[i] == NULL || event_add(r->signals[i], NULL) == -1)
+			return err_set(e, "cannot catch signals");
+	}
+	return 0;
+}
+
+static int
+start(struct run *r, struct err *e)
+{
+	const struct tail_hooks hooks = {.lines = take_lines,
+	    .found = log_found,
+	    .moved = file_moved,
+	    .gap = bytes_lost};
+
+	r->arena = arena_new();
+	r->base = event_base_new();
+	if (r->base == NULL)
+		return err_set(e, "cannot make an event loop");
+	r->store = store_open(r->config->store, STORE_OWN, e);
+	if (r->store == NULL || add_events(r, e) == -1)
+		return -1;
+	r->tail = tail_new(r->base, &hooks, r, e);
+	if (r->tail == NULL || follow_logs(r, e) == -1)
+		return -1;
+	r->send = send_new(r->base, r->config, r->route, r->store, e);
+	if (r->send == NULL)
+		return -1;
+	block_or_go_on(r);
+	return tail_start(r->tail, e);
+}
+
+static void
+stop(struct run *r)
+{
+	struct log *log;
+	struct glob *g;
+	size_t i;
+
+	tail_free(r->tail);
+	send_free(r->send);
+	store_close(r->store);
+	for (i = 0; r->tellers != NULL && i < r->config->server_count; i++)
+		teller_free(r->tellers[i]);
+	free(r->tellers);
+	while ((log = r->logs) != NULL) {
+		r->logs = log->next;
+		zone_close(log->zone);
+		free(log->path);
+		free(log);
+	}
+	while ((g = r->globs) != NULL) {
+		r->globs = g->next;
+		free(g);
+	}
+	for (i = 0; i < 2; i++)
+		if (r->signals[i] != NULL)
+			event_free(r->signals[i]);
+	if (r->commit != NULL)
+		event_free(r->commit);
+	if (r->retry != NULL)
+		event_free(r->retry);
+	if (r->base != NULL)
+		event_base_free(r->base);
+	free(r->batch);
+	free(r->deliveries);
+	arena_free(r->arena);
+	route_free(r->route);
+	pack_set_clear(&r->packs);
+	config_free(r->config);
+}
+
+static int
+run(const char *path)
+{
+	struct run r = {0};
+	struct err e;
+	int status = EXIT_FAILED;
+
+	if (load_all(&r, path) == -1)
+		goto done;
+	if (start(&r, &e) == -1) {
+		say(LOG_ERR, "%s", e.text);
+		goto done;
+	}
+	say(LOG_NOTICE, "started, config=%s store=%s appservices=%zu", r.config->path,
+	    r.config->store, route_count(r.route));
+	if (event_base_dispatch(r.base) == -1)
+		say(LOG_ERR, "the event loop failed");
+	else if (r.batch_count == 0)
+		status = EXIT_DONE;
+	say(LOG_NOTICE, "ended");
+
+done:
+	stop(&r);
+	return status;
+}
+
+int
+cmd_run(int argc, char **argv)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	const char *path = config_default_path();
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return EXIT_DONE;
+		default:
+			fputs(usage_text, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	return run(path);
+}

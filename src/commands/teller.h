@@ -1,0 +1,64 @@
+/*
+ * teller - a line's way from bytes to events: scan, decode, match, extract.
+ *
+ * The same for every command that reads logs.  One teller serves one
+ * homeserver; each of its logs has its own place in it.
+ */
+#ifndef HEARSAY_COMMANDS_TELLER_H
+#define HEARSAY_COMMANDS_TELLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "extract/extract.h"
+
+struct account_events;
+struct arena;
+struct pack;
+struct slice;
+struct teller;
+struct teller_log;
+struct zone;
+
+/* server_name is copied; NULL: users of any server. */
+struct teller *teller_new(const char *server_name, const struct extract_limits *limits);
+void teller_free(struct teller *t); /* and its logs */
+
+/* Borrows pack and zone until teller_free. */
+struct teller_log *teller_log_new(
+    struct teller *t, const struct pack *pack, const struct zone *zone);
+
+/* Whole lines of one file. */
+struct teller_chunk {
+	uint64_t file;
+	uint64_t offset;
+	const char *data;
+	size_t len;
+	bool again;          /* rebuild memory only */
+	int64_t fallback_ms; /* the time of lines that have none */
+};
+
+/* What explain is told of each line that was taken apart; may be NULL. */
+struct teller_trace {
+	/* Before the rules of a line; record is NULL where the line is none. */
+	void (*line)(void *arg, const struct teller_chunk *c, size_t offset,
+	    struct slice line, const struct record *record, size_t matches);
+	extract_trace *rule;
+	/* The line cut short what was remembered before it. */
+	void (*torn)(void *arg);
+	void *arg;
+};
+
+/* Take a chunk; its events are appended to out, in the arena. */
+void teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
+    struct account_events *out, const struct teller_trace *trace);
+
+/* As extract_needs. */
+bool teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r);
+/* The UTC ms of the newest line, INT64_MIN if none; and to set it from a checkpoint. */
+int64_t teller_log_last_ts(const struct teller_log *log);
+void teller_log_set_last_ts(struct teller_log *log, int64_t ts);
+void teller_log_stats(const struct teller_log *log, struct extract_stats *st_r);
+
+#endif

@@ -1,0 +1,22 @@
+#include "extract/account_event.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+const char *
+account_event_with_source(const struct account_event *ev, struct arena *a)
+{
+	size_t len = strlen(ev->content);
+	bool empty = len == 2; /* "{}" */
+
+	return arena_printf(a, "%.*s%s\"org.hearsay.source\":%s}", (int)(len - 1),
+	    ev->content, empty ? "" : ",", ev->source);
+}
+
+const char *
+account_event_line(const struct account_event *ev, bool source, struct arena *a)
+{
+	return arena_printf(a, "{\"type\":\"%s\",\"content\":%s,\"ts\":%lld}", ev->type,
+	    source ? account_event_with_source(ev, a) : ev->content, (long long)ev->ts);
+}

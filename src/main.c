@@ -1,0 +1,61 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/commands.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+    {"run", cmd_run, "follow, tell, deliver"},
+    {"replay", cmd_replay, "print the events of whole logs"},
+    {"explain", cmd_explain, "say why each line of a log gave an event or none"},
+    {"test", cmd_test, "run the packs' samples"},
+    {"packs", cmd_packs, "list the packs and what each can tell"},
+    {"check", cmd_check, "check configuration, packs, registrations and logs"},
+    {"status", cmd_status, "show how far each log is read and each queue delivered"},
+    {"listen", cmd_listen, "receive as an appservice would, and print the events"},
+};
+
+static void
+usage(FILE *to)
+{
+	size_t i;
+
+	fputs("usage: hearsay COMMAND [OPTION...] [ARGUMENT...]\n\n", to);
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].what);
+	fputs("\n`hearsay COMMAND --help' tells a command's options; see hearsay(1).\n",
+	    to);
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t i;
+
+	/* A reader of our output or a receiver that goes away is an error we return, not an end. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		usage(stdout);
+		return EXIT_DONE;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		puts("hearsay " HEARSAY_VERSION);
+		return EXIT_DONE;
+	}
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr,
+	    "hearsay: there is no command \"%s\"; `hearsay --help' lists them\n",
+	    argv[1]);
+	return EXIT_USAGE;
+}
