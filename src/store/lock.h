@@ -1,0 +1,17 @@
+/*
+ * lock - one owner for a store, and its pid for the one who comes second.
+ */
+#ifndef HEARSAY_STORE_LOCK_H
+#define HEARSAY_STORE_LOCK_H
+
+struct err;
+
+/*
+ * Take the lock of the store at path, which is the file "path.lock".  It is
+ * held until lock_release or the end of the process, however that ends.
+ * A descriptor, or -1 at once where another holds it (its pid is in e).
+ */
+int lock_take(const char *path, struct err *e);
+void lock_release(int fd); /* -1 is allowed */
+
+#endif

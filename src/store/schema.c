@@ -1,0 +1,166 @@
+#include "store/schema.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "store/db.h"
+
+#define APPLICATION_ID 0x68736179 /* "hsay": tells a store from other databases */
+
+/*
+ * The comments stand inside the statements, so that they are kept in the file
+ * and .schema of sqlite3(1) shows them.  Times are UTC milliseconds.  Numbers
+ * of 64 bits without a sign are kept as the signed numbers of the same bits.
+ */
+static const char version_1[] =
+    "CREATE TABLE meta (\n"
+    "  one INTEGER PRIMARY KEY CHECK (one = 1), -- there is one row\n"
+    "  epoch TEXT NOT NULL,       -- 128 random bits in every new transaction's id\n"
+    "  sequence INTEGER NOT NULL  -- of the newest transaction's id\n"
+    ") STRICT;\n"
+    "INSERT INTO meta (one, epoch, sequence) VALUES (1, '', 0);\n"
+
+    "CREATE TABLE logs (\n"
+    "  id INTEGER PRIMARY KEY,\n"
+    "  name TEXT NOT NULL UNIQUE,          -- the path that is followed\n"
+    "  read_ms INTEGER NOT NULL DEFAULT 0, -- when its checkpoints were last committed\n"
+    "  events INTEGER NOT NULL DEFAULT 0   -- ever told from it\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE files ( -- checkpoints: how far each file of a log is read\n"
+    "  log INTEGER NOT NULL REFERENCES logs (id),\n"
+    "  key INTEGER NOT NULL,       -- random, drawn at first sight\n"
+    "  generation INTEGER NOT NULL,-- order within the log\n"
+    "  dev INTEGER NOT NULL, ino INTEGER NOT NULL, btime_ns INTEGER NOT NULL,\n"
+    "  head_len INTEGER NOT NULL, head BLOB NOT NULL,\n"
+    "  offset INTEGER NOT NULL,    -- first byte not yet told of\n"
+    "  resume INTEGER NOT NULL,    -- first byte that an unfinished request needs\n"
+    "  guard_len INTEGER NOT NULL, guard BLOB NOT NULL,\n"
+    "  last_ts INTEGER NOT NULL,   -- of the newest line told\n"
+    "  finished INTEGER NOT NULL,  -- 1: rotated away and read to its end\n"
+    "  path TEXT NOT NULL,         -- where it was last seen\n"
+    "  PRIMARY KEY (log, key)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
+    "CREATE TABLE events (\n"
+    "  id INTEGER PRIMARY KEY,\n"
+    "  file INTEGER NOT NULL,  -- these four are the event's place, and so its identity;\n"
+    "  offset INTEGER NOT NULL,-- the file may be forgotten before its events\n"
+    "  rule TEXT NOT NULL,\n"
+    "  ordinal INTEGER NOT NULL,\n"
+    "  log INTEGER NOT NULL REFERENCES logs (id),\n"
+    "  type TEXT NOT NULL,     -- stable name\n"
+    "  user_id TEXT NOT NULL,\n"
+    "  content TEXT NOT NULL,  -- JSON, as it goes over the wire\n"
+    "  source TEXT NOT NULL,   -- JSON, how the event was told\n"
+    "  ts INTEGER NOT NULL,    -- of the log line\n"
+    "  put_ms INTEGER NOT NULL,\n"
+    "  UNIQUE (file, offset, rule, ordinal)\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE appservices (\n"
+    "  id INTEGER PRIMARY KEY,\n"
+    "  name TEXT NOT NULL UNIQUE,           -- id in its registration\n"
+    "  accepted INTEGER NOT NULL DEFAULT 0, -- events, ever\n"
+    "  last_success_ms INTEGER NOT NULL DEFAULT 0,\n"
+    "  last_failure_ms INTEGER NOT NULL DEFAULT 0,\n"
+    "  last_status INTEGER NOT NULL DEFAULT 0, -- HTTP; 0: none came\n"
+    "  last_error TEXT NOT NULL DEFAULT ''\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE transactions (\n"
+    "  seq INTEGER PRIMARY KEY,\n"
+    "  id TEXT NOT NULL UNIQUE, -- txnId; it and the body never change\n"
+    "  appservice INTEGER NOT NULL REFERENCES appservices (id),\n"
+    "  body BLOB NOT NULL,      -- the bytes that are sent, at every attempt\n"
+    "  events INTEGER NOT NULL,\n"
+    "  oldest_ms INTEGER NOT NULL, -- when its first delivery was queued\n"
+    "  formed_ms INTEGER NOT NULL,\n"
+    "  attempts INTEGER NOT NULL DEFAULT 0,\n"
+    "  first_try_ms INTEGER NOT NULL DEFAULT 0,\n"
+    "  next_try_ms INTEGER NOT NULL DEFAULT 0,\n"
+    "  status INTEGER NOT NULL DEFAULT 0, -- of the last attempt\n"
+    "  accepted_ms INTEGER      -- NULL: it waits\n"
+    ") STRICT;\n"
+    "CREATE UNIQUE INDEX transactions_waiting -- one at a time for each appservice\n"
+    "  ON transactions (appservice) WHERE accepted_ms IS NULL;\n"
+
+    "CREATE TABLE deliveries (\n"
+    "  id INTEGER PRIMARY KEY,  -- the order of the queue\n"
+    "  event INTEGER NOT NULL REFERENCES events (id),\n"
+    "  appservice INTEGER NOT NULL REFERENCES appservices (id),\n"
+    "  key TEXT NOT NULL,       -- of the body\n"
+    "  type TEXT NOT NULL,      -- as it goes over the wire\n"
+    "  queued_ms INTEGER NOT NULL,\n"
+    "  txn INTEGER REFERENCES transactions (seq), -- NULL: in none yet\n"
+    "  UNIQUE (event, appservice)\n"
+    ") STRICT;\n"
+    "CREATE INDEX deliveries_queued ON deliveries (appservice, id) WHERE txn IS NULL;\n"
+    "CREATE INDEX deliveries_txn ON deliveries (txn) WHERE txn IS NOT NULL;\n";
+
+/* Row n makes version n + 1 of what was version n.  A row never changes again. */
+static const char *const migrations[] = {
+    version_1,
+};
+
+#define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
+
+int
+schema_check(struct db *d, const char *path, struct err *e)
+{
+	int64_t application, version, tables;
+
+	if (db_ask_number(d, "PRAGMA application_id", &application, e) == -1 ||
+	    db_ask_number(d, "PRAGMA user_version", &version, e) == -1 ||
+	    db_ask_number(d, "SELECT count(*) FROM sqlite_schema", &tables, e) == -1)
+		return -1;
+	if (application == 0 && version == 0 && tables == 0)
+		return 0;
+	if (application != APPLICATION_ID)
+		return err_set(e,
+		    "%s is a database of another program, no store of hearsay: name another "
+		    "file as the store",
+		    path);
+	if (version > VERSION)
+		return err_set(e,
+		    "the store %s has schema %lld and this hearsay knows up to %lld: it was "
+		    "written by a newer hearsay; start that one, or name another file as the "
+		    "store",
+		    path, (long long)version, (long long)VERSION);
+	return version == VERSION;
+}
+
+static int
+set_version(struct db *d, int64_t version, struct err *e)
+{
+	char sql[128];
+
+	(void)snprintf(sql, sizeof(sql),
+	    "PRAGMA application_id = %d; PRAGMA user_version = %lld", APPLICATION_ID,
+	    (long long)version);
+	return db_exec(d, sql, e);
+}
+
+int
+schema_migrate(struct db *d, struct err *e)
+{
+	int64_t version;
+
+	if (db_exec(d, "BEGIN IMMEDIATE", e) == -1)
+		return -1;
+	if (db_ask_number(d, "PRAGMA user_version", &version, e) == -1)
+		goto undo;
+	for (; version < VERSION; version++)
+		if (db_exec(d, migrations[version], e) == -1 ||
+		    set_version(d, version + 1, e) == -1)
+			goto undo;
+	if (db_exec(d, "COMMIT", e) == -1)
+		goto undo;
+	return 0;
+
+undo:
+	db_rollback(d);
+	return -1;
+}

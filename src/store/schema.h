@@ -1,0 +1,22 @@
+/*
+ * schema - the tables of the store, and how an older store becomes a newer.
+ */
+#ifndef HEARSAY_STORE_SCHEMA_H
+#define HEARSAY_STORE_SCHEMA_H
+
+#include <stdbool.h>
+
+struct db;
+struct err;
+
+/*
+ * See what the database at path is, before anything is changed in it.  1: a
+ * store of this version.  0: empty, or of an older version.  -1: of a newer
+ * version, or no store at all, with the way on in e.
+ */
+int schema_check(struct db *d, const char *path, struct err *e);
+
+/* Bring an empty or older store to this version, in one transaction. */
+int schema_migrate(struct db *d, struct err *e);
+
+#endif

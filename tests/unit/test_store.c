@@ -1,0 +1,878 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "extract/account_event.h"
+#include "store/store.h"
+#include "tail/checkpoint.h"
+
+#define LOG "/var/log/homeserver.log"
+#define KEY "m.synthetic_events"
+#define UNSTABLE "uk.half-shot.msc3395.synthetic_events"
+
+struct fixture {
+	char dir[64];
+	char path[96];
+	struct store *s;
+	struct arena *a;
+	struct err e;
+};
+
+static struct store *
+opened(struct fixture *f, enum store_mode mode)
+{
+	struct store *s = store_open(f->path, mode, &f->e);
+
+	if (s == NULL)
+		fail_msg("%s", f->e.text);
+	return s;
+}
+
+static void
+reopen(struct fixture *f)
+{
+	store_close(f->s);
+	f->s = opened(f, STORE_OWN);
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = xcalloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/hearsay-store-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->path, sizeof(f->path), "%s/store", f->dir);
+	f->a = arena_new();
+	f->s = opened(f, STORE_OWN);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	static const char *const ends[] = {"", ".lock", "-wal", "-shm", NULL};
+	struct fixture *f = *state;
+	char path[128];
+	size_t i;
+
+	store_close(f->s);
+	arena_free(f->a);
+	for (i = 0; ends[i] != NULL; i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", f->path, ends[i]);
+		(void)unlink(path);
+	}
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+/* ---- doing things with the store --------------------------------------- */
+
+static struct account_event
+event_at(uint64_t offset, const char *content)
+{
+	return (struct account_event){
+	    .file = UINT64_C(0xfedcba9876543210),
+	    .offset = offset,
+	    .rule = "synapse/login",
+	    .type = "m.user.login",
+	    .user_id = "@ann:example.org",
+	    .content = content,
+	    .source = "{}",
+	    .ts = 1000 + (int64_t)offset,
+	};
+}
+
+/* Put one event for one appservice, within a transaction; true where it was new. */
+static bool
+put(struct fixture *f, uint64_t offset, const char *content, const char *appservice,
+    const char *key)
+{
+	struct account_event ev = event_at(offset, content);
+	struct store_delivery to = {appservice, key, "m.user.login"};
+	bool new;
+
+	if (store_put_event(f->s, LOG, &ev, &to, 1, 50, &new, &f->e) == -1)
+		fail_msg("%s", f->e.text);
+	return new;
+}
+
+static void
+begin(struct fixture *f)
+{
+	if (store_begin(f->s, &f->e) == -1)
+		fail_msg("%s", f->e.text);
+}
+
+static void
+commit(struct fixture *f)
+{
+	if (store_commit(f->s, &f->e) == -1)
+		fail_msg("%s", f->e.text);
+}
+
+/* Queue events at the offsets first to last for one appservice. */
+static void
+queue(struct fixture *f, uint64_t first, uint64_t last, const char *appservice)
+{
+	uint64_t offset;
+
+	begin(f);
+	for (offset = first; offset <= last; offset++)
+		assert_true(put(f, offset, "{\"n\":1}", appservice, KEY));
+	commit(f);
+}
+
+static int
+next(struct fixture *f, const char *appservice, struct transaction *txn)
+{
+	int found = store_next_transaction(f->s, appservice, 60, f->a, txn, &f->e);
+
+	if (found == -1)
+		fail_msg("%s", f->e.text);
+	return found;
+}
+
+static void
+accept_now(struct fixture *f, const char *appservice, const char *id)
+{
+	if (store_accepted(f->s, appservice, id, 200, 70, &f->e) == -1)
+		fail_msg("%s", f->e.text);
+}
+
+static uint64_t
+waiting(struct fixture *f)
+{
+	uint64_t count;
+
+	assert_int_equal(store_waiting(f->s, &count, &f->e), 0);
+	return count;
+}
+
+static void
+run_sql(struct fixture *f, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static struct checkpoint
+checkpoint_of(uint64_t file, uint64_t generation, char *path)
+{
+	struct checkpoint cp = {
+	    .file = file,
+	    .generation = generation,
+	    .id = {.dev = UINT64_MAX, .ino = 7, .btime_ns = -1, .head_len = 4096},
+	    .offset = UINT64_C(1) << 63,
+	    .resume = 12,
+	    .guard_len = 1024,
+	    .last_ts = INT64_MIN,
+	    .finished = true,
+	    .path = path,
+	};
+
+	memset(cp.id.head, 0xa5, HASH_SIZE);
+	cp.guard[0] = 1; /* and zeros behind it */
+	return cp;
+}
+
+static void
+assert_checkpoint(const struct checkpoint *is, const struct checkpoint *be)
+{
+	assert_true(is->file == be->file && is->generation == be->generation);
+	assert_true(is->id.dev == be->id.dev && is->id.ino == be->id.ino);
+	assert_true(is->id.btime_ns == be->id.btime_ns);
+	assert_int_equal(is->id.head_len, be->id.head_len);
+	assert_memory_equal(is->id.head, be->id.head, HASH_SIZE);
+	assert_true(is->offset == be->offset && is->resume == be->resume);
+	assert_int_equal(is->guard_len, be->guard_len);
+	assert_memory_equal(is->guard, be->guard, HASH_SIZE);
+	assert_true(is->last_ts == be->last_ts && is->finished == be->finished);
+	assert_string_equal(is->path, be->path);
+}
+
+/* The checkpoints that the store has; freed with free_all. */
+static size_t
+checkpoints(struct fixture *f, const char *log, struct checkpoint **cps_r)
+{
+	size_t count;
+
+	if (store_checkpoints(f->s, log, cps_r, &count, &f->e) == -1)
+		fail_msg("%s", f->e.text);
+	return count;
+}
+
+static void
+free_all(struct checkpoint *cps, size_t count)
+{
+	while (count > 0)
+		free(cps[--count].path);
+	free(cps);
+}
+
+/* ---- reading logs ------------------------------------------------------ */
+
+static void
+checkpoints_come_back_as_they_were(void **state)
+{
+	struct fixture *f = *state;
+	char old[] = "/log/\xff\xfe.1", new[] = "/log/b";
+	struct checkpoint in[2], *out;
+
+	assert_int_equal(checkpoints(f, LOG, &out), 0);
+	free(out);
+
+	in[0] = checkpoint_of(UINT64_MAX, 1, old);
+	in[1] = checkpoint_of((UINT64_C(1) << 63) + 1, UINT64_C(1) << 63, new);
+	begin(f);
+	assert_int_equal(store_put_checkpoints(f->s, LOG, in, 2, 5, &f->e), 0);
+	assert_int_equal(store_put_checkpoints(f->s, "other", in, 1, 5, &f->e), 0);
+	commit(f);
+	reopen(f);
+	assert_int_equal(checkpoints(f, LOG, &out), 2);
+	assert_checkpoint(&out[0], &in[0]);
+	assert_checkpoint(&out[1], &in[1]);
+	free_all(out, 2);
+
+	begin(f);
+	assert_int_equal(store_put_checkpoints(f->s, LOG, &in[1], 1, 6, &f->e), 0);
+	commit(f);
+	assert_int_equal(checkpoints(f, LOG, &out), 1);
+	assert_checkpoint(&out[0], &in[1]);
+	free_all(out, 1);
+	assert_int_equal(checkpoints(f, "other", &out), 1);
+	free_all(out, 1);
+}
+
+static void
+rollback_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/log/a";
+	struct checkpoint cp = checkpoint_of(1, 1, path), *out;
+	struct transaction txn;
+
+	begin(f);
+	assert_true(put(f, 1, "{}", "irc", KEY));
+	assert_int_equal(store_put_checkpoints(f->s, LOG, &cp, 1, 5, &f->e), 0);
+	store_rollback(f->s);
+	assert_int_equal(waiting(f), 0);
+	assert_int_equal(checkpoints(f, LOG, &out), 0);
+	free(out);
+	assert_int_equal(next(f, "irc", &txn), 0);
+
+	begin(f);
+	assert_true(put(f, 1, "{}", "irc", KEY));
+	commit(f);
+	assert_int_equal(waiting(f), 1);
+}
+
+/* A process that ends in the middle: the store's own child, without a goodbye. */
+static void
+kill_in_the_middle_leaves_what_was_committed(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/log/a";
+	struct checkpoint cp = checkpoint_of(1, 1, path), *out;
+	int status;
+	pid_t pid;
+
+	store_close(f->s);
+	f->s = NULL;
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		struct account_event one = event_at(1, "{}"), two = event_at(2, "{}");
+		struct store_delivery to = {"irc", KEY, "m.user.login"};
+		struct store *s = store_open(f->path, STORE_OWN, NULL);
+
+		if (s == NULL || store_begin(s, NULL) == -1 ||
+		    store_put_event(s, LOG, &one, &to, 1, 1, NULL, NULL) == -1 ||
+		    store_put_checkpoints(s, LOG, &cp, 1, 1, NULL) == -1 ||
+		    store_commit(s, NULL) == -1 || store_begin(s, NULL) == -1 ||
+		    store_put_event(s, LOG, &two, &to, 1, 1, NULL, NULL) == -1 ||
+		    store_put_checkpoints(s, LOG, NULL, 0, 1, NULL) == -1)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+
+	f->s = opened(f, STORE_OWN);
+	assert_int_equal(waiting(f), 1);
+	assert_int_equal(checkpoints(f, LOG, &out), 1);
+	free_all(out, 1);
+	begin(f);
+	assert_false(put(f, 1, "{}", "irc", KEY));
+	assert_true(put(f, 2, "{}", "irc", KEY));
+	commit(f);
+}
+
+static void
+event_of_a_known_place_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct account_event ev = event_at(1, "{}");
+	struct transaction txn;
+	bool new;
+
+	queue(f, 1, 1, "irc");
+	begin(f);
+	assert_false(put(f, 1, "{\"other\":1}", "irc", KEY));
+	assert_false(put(f, 1, "{}", "late", KEY));
+	ev.ordinal = 1;
+	assert_int_equal(store_put_event(f->s, LOG, &ev, NULL, 0, 1, &new, &f->e), 0);
+	assert_true(new);
+	ev.rule = "synapse/other";
+	assert_int_equal(store_put_event(f->s, LOG, &ev, NULL, 0, 1, &new, &f->e), 0);
+	assert_true(new);
+	commit(f);
+	assert_int_equal(waiting(f), 1);
+	assert_int_equal(next(f, "late", &txn), 0);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_null(strstr(txn.body, "other"));
+}
+
+/* ---- transactions ------------------------------------------------------ */
+
+static void
+body_is_as_the_contract_says(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+
+	begin(f);
+	assert_true(put(f, 1, "{\"user_id\":\"@a:b\"}", "irc", KEY));
+	assert_true(put(f, 2, "{}", "irc", KEY));
+	commit(f);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 2);
+	assert_int_equal(txn.body_len, strlen(txn.body));
+	assert_string_equal(txn.body,
+	    "{\"events\":[],\"m.synthetic_events\":["
+	    "{\"type\":\"m.user.login\",\"content\":{\"user_id\":\"@a:b\"},\"ts\":1001},"
+	    "{\"type\":\"m.user.login\",\"content\":{},\"ts\":1002}]}");
+}
+
+static void
+id_never_looks_like_an_integer_nor_repeats(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction one, two;
+
+	queue(f, 1, 1, "irc");
+	queue(f, 2, 2, "xmpp");
+	assert_int_equal(next(f, "irc", &one), 1);
+	assert_int_equal(strncmp(one.id, "hs-", 3), 0);
+	assert_int_equal(strspn(one.id + 3, "0123456789abcdef"), 32);
+	assert_int_equal(strspn(one.id, "hs-0123456789abcdef"), strlen(one.id));
+	assert_int_equal(next(f, "xmpp", &two), 1);
+	assert_string_not_equal(one.id, two.id);
+
+	/* A store put back from a backup counts again from where the backup was. */
+	accept_now(f, "irc", one.id);
+	queue(f, 3, 3, "irc");
+	assert_int_equal(next(f, "irc", &one), 1);
+	store_close(f->s);
+	run_sql(f,
+	    "DELETE FROM deliveries WHERE event = 3;"
+	    "UPDATE meta SET sequence = 2;"
+	    "DELETE FROM transactions WHERE seq = 3; DELETE FROM events WHERE id = 3");
+	f->s = opened(f, STORE_OWN);
+	queue(f, 3, 3, "irc");
+	assert_int_equal(next(f, "irc", &two), 1);
+	assert_string_not_equal(one.id, two.id);
+}
+
+static void
+id_and_bytes_stay_until_accepted(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction first, again;
+	int i;
+
+	queue(f, 1, 2, "irc");
+	assert_int_equal(next(f, "irc", &first), 1);
+	assert_int_equal(first.attempts, 0);
+	assert_int_equal(first.first_try_ms, 0);
+	assert_int_equal(first.next_try_ms, 0);
+	assert_int_equal(first.formed_ms, 60);
+	for (i = 1; i <= 3; i++) {
+		assert_int_equal(store_failed(f->s, "irc", first.id, 500, "HTTP 500",
+				     900 + i, 100 + i, &f->e),
+		    0);
+		queue(f, (uint64_t)i * 10, (uint64_t)i * 10, "irc");
+		reopen(f);
+		assert_int_equal(next(f, "irc", &again), 1);
+		assert_string_equal(again.id, first.id);
+		assert_string_equal(again.body, first.body);
+		assert_int_equal(again.attempts, i);
+		assert_int_equal(again.first_try_ms, 101);
+		assert_int_equal(again.next_try_ms, 900 + i);
+	}
+	assert_int_equal(waiting(f), 5);
+	accept_now(f, "irc", first.id);
+	assert_int_equal(waiting(f), 3);
+	assert_int_equal(next(f, "irc", &again), 1);
+	assert_string_not_equal(again.id, first.id);
+	assert_int_equal(again.events, 3);
+}
+
+static void
+accepting_twice_counts_once(void **state)
+{
+	struct fixture *f = *state;
+	struct store_queue_status *q;
+	struct transaction txn;
+	size_t count;
+
+	queue(f, 1, 2, "irc");
+	queue(f, 3, 3, "irc");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	accept_now(f, "irc", txn.id);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(waiting(f), 0);
+	assert_int_equal(store_queue_statuses(f->s, f->a, &q, &count, &f->e), 0);
+	assert_int_equal(q[0].accepted, 3);
+	assert_int_equal(store_accepted(f->s, "irc", "hs-0-0", 200, 1, &f->e), -1);
+	assert_int_equal(store_accepted(f->s, "xmpp", txn.id, 200, 1, &f->e), -1);
+	assert_int_equal(store_failed(f->s, "irc", txn.id, 500, "", 1, 1, &f->e), -1);
+}
+
+static void
+transactions_keep_the_order_and_hold_at_most_100(void **state)
+{
+	struct fixture *f = *state;
+	static const unsigned sizes[] = {100, 100, 50};
+	struct transaction txn;
+	int64_t ts = 1001;
+	size_t i;
+
+	queue(f, 1, 250, "irc");
+	for (i = 0; i < 3; i++) {
+		struct json_object *body, *list;
+		size_t n;
+
+		assert_int_equal(next(f, "irc", &txn), 1);
+		assert_int_equal(txn.events, sizes[i]);
+		body = json_tokener_parse(txn.body);
+		list = json_object_object_get(body, KEY);
+		assert_int_equal(json_object_array_length(list), sizes[i]);
+		for (n = 0; n < sizes[i]; n++)
+			assert_int_equal(json_object_get_int64(json_object_object_get(
+					     json_object_array_get_idx(list, n), "ts")),
+			    ts++);
+		(void)json_object_put(body);
+		accept_now(f, "irc", txn.id);
+	}
+	assert_int_equal(next(f, "irc", &txn), 0);
+}
+
+/* A JSON object of len bytes. */
+static char *
+large(size_t len)
+{
+	char *s = xmalloc(len + 1);
+
+	memset(s, 'x', len);
+	memcpy(s, "{\"a\":\"", 6);
+	memcpy(s + len - 2, "\"}", 3);
+	return s;
+}
+
+static void
+bodies_hold_at_most_512_kib(void **state)
+{
+	struct fixture *f = *state;
+	char *half = large(TXN_BODY_MAX / 2 - 200), *more = large(TXN_BODY_MAX);
+	struct transaction txn;
+
+	begin(f);
+	(void)put(f, 1, half, "irc", KEY);
+	(void)put(f, 2, half, "irc", KEY);
+	(void)put(f, 3, half, "irc", KEY);
+	(void)put(f, 4, more, "irc", KEY);
+	(void)put(f, 5, "{}", "irc", KEY);
+	commit(f);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 2);
+	assert_true(txn.body_len <= TXN_BODY_MAX);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 1);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 1); /* alone, although too large */
+	assert_true(txn.body_len > TXN_BODY_MAX);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 1);
+	free(half);
+	free(more);
+}
+
+/* The limit holds to the byte: one body that fills it, one that is a byte over. */
+static void
+limit_of_bytes_is_exact(void **state)
+{
+	struct fixture *f = *state;
+	size_t rest = TXN_BODY_MAX -
+	    strlen("{\"events\":[],\"m.synthetic_events\":["
+		   "{\"type\":\"m.user.login\",\"content\":{},"
+		   "\"ts\":1001},"
+		   "{\"type\":\"m.user.login\",\"content\":,"
+		   "\"ts\":1002}]}");
+	struct transaction txn;
+	size_t over;
+
+	for (over = 0; over < 2; over++) {
+		char *content = large(rest + over);
+
+		begin(f);
+		(void)put(f, 1, "{}", "irc", KEY);
+		(void)put(f, 2, content, "irc", KEY);
+		commit(f);
+		assert_int_equal(next(f, "irc", &txn), 1);
+		assert_int_equal(txn.events, over == 0 ? 2 : 1);
+		if (over == 0)
+			assert_int_equal(txn.body_len, TXN_BODY_MAX);
+		free(content);
+		store_close(f->s);
+		assert_int_equal(unlink(f->path), 0);
+		f->s = opened(f, STORE_OWN);
+	}
+}
+
+static void
+another_key_begins_another_transaction(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+
+	begin(f);
+	(void)put(f, 1, "{}", "irc", KEY);
+	(void)put(f, 2, "{}", "irc", UNSTABLE);
+	(void)put(f, 3, "{}", "irc", UNSTABLE);
+	(void)put(f, 4, "{}", "irc", KEY);
+	commit(f);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 1);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 2);
+	assert_non_null(strstr(txn.body, "\"" UNSTABLE "\":["));
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.events, 1);
+	assert_non_null(strstr(txn.body, "\"" KEY "\":["));
+}
+
+static void
+queues_are_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct store_delivery to[2] = {{"irc", KEY, "m.user.login"},
+	    {"xmpp", UNSTABLE, "uk.half-shot.msc3395.user.login"}};
+	struct account_event ev = event_at(1, "{}");
+	struct transaction one, two;
+
+	begin(f);
+	assert_int_equal(store_put_event(f->s, LOG, &ev, to, 2, 1, NULL, &f->e), 0);
+	commit(f);
+	assert_int_equal(waiting(f), 2);
+	assert_int_equal(next(f, "irc", &one), 1);
+	accept_now(f, "irc", one.id);
+	assert_int_equal(next(f, "irc", &one), 0);
+	assert_int_equal(next(f, "xmpp", &two), 1);
+	assert_non_null(strstr(two.body, "\"uk.half-shot.msc3395.user.login\""));
+	assert_int_equal(next(f, "nobody", &two), 0);
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+static void
+assert_refused(struct fixture *f, enum store_mode mode, const char *words)
+{
+	struct store *s = store_open(f->path, mode, &f->e);
+
+	assert_null(s);
+	if (strstr(f->e.text, words) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", f->e.text, words);
+}
+
+static void
+second_owner_is_told_the_pid_of_the_first(void **state)
+{
+	struct fixture *f = *state;
+	char words[64];
+	int status;
+	pid_t pid;
+
+	(void)snprintf(words, sizeof(words), "process %ld", (long)getpid());
+	assert_refused(f, STORE_OWN, words);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		struct store *s = store_open(f->path, STORE_OWN, &f->e);
+
+		_exit(s == NULL && strstr(f->e.text, words) != NULL ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	queue(f, 1, 1, "irc"); /* the first still has it */
+}
+
+static void
+store_is_private(void **state)
+{
+	struct fixture *f = *state;
+	mode_t before;
+	struct stat st;
+	char wal[128];
+
+	store_close(f->s);
+	assert_int_equal(unlink(f->path), 0);
+	before = umask(0);
+	f->s = opened(f, STORE_OWN);
+	queue(f, 1, 1, "irc");
+	(void)umask(before);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	(void)snprintf(wal, sizeof(wal), "%s-wal", f->path);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void
+newer_schema_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(f->s);
+	f->s = NULL;
+	run_sql(f, "PRAGMA user_version = 999");
+	assert_refused(f, STORE_OWN, "newer hearsay");
+	assert_refused(f, STORE_READ, "newer hearsay");
+}
+
+static void
+foreign_database_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(f->s);
+	f->s = NULL;
+	assert_int_equal(unlink(f->path), 0);
+	run_sql(f, "CREATE TABLE a (b)");
+	assert_refused(f, STORE_OWN, "another program");
+	assert_refused(f, STORE_READ, "another program");
+}
+
+static void
+overwrite(struct fixture *f, off_t offset, const char *text, size_t times)
+{
+	int fd = open(f->path, O_WRONLY);
+
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(lseek(fd, offset, SEEK_SET), offset);
+	while (times-- > 0)
+		assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(close(fd), 0);
+}
+
+static void
+garbage_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(f->s);
+	f->s = NULL;
+	overwrite(f, 0, "this is no database at all\n", 400);
+	assert_refused(f, STORE_OWN, "no store of hearsay");
+	assert_refused(f, STORE_READ, "no store of hearsay");
+}
+
+static void
+damaged_store_is_refused_with_the_way_on(void **state)
+{
+	struct fixture *f = *state;
+
+	queue(f, 1, 500, "irc");
+	store_close(f->s);
+	f->s = NULL;
+	overwrite(f, 4096, "\xff\xfe", 20000);
+	assert_refused(f, STORE_OWN, ".recover");
+}
+
+static void
+truncated_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	queue(f, 1, 500, "irc");
+	store_close(f->s);
+	f->s = NULL;
+	assert_int_equal(truncate(f->path, 8192), 0);
+	assert_refused(f, STORE_OWN, ".recover");
+}
+
+/* ---- looking ----------------------------------------------------------- */
+
+static void
+reader_looks_beside_the_owner_and_without(void **state)
+{
+	struct fixture *f = *state;
+	struct store_queue_status *q;
+	struct store *r;
+	uint64_t count;
+	size_t n;
+
+	queue(f, 1, 3, "irc");
+	r = opened(f, STORE_READ);
+	assert_int_equal(store_waiting(r, &count, &f->e), 0);
+	assert_int_equal(count, 3);
+	queue(f, 4, 4, "irc"); /* the reader is in nobody's way */
+	assert_int_equal(store_waiting(r, &count, &f->e), 0);
+	assert_int_equal(count, 4);
+	assert_int_equal(store_begin(r, &f->e), -1);
+	store_close(f->s);
+	f->s = NULL;
+	assert_int_equal(store_queue_statuses(r, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(q[0].queued, 4);
+	store_close(r);
+	r = opened(f, STORE_READ);
+	assert_int_equal(store_queue_statuses(r, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(q[0].queued, 4);
+	store_close(r);
+	assert_int_equal(unlink(f->path), 0);
+	assert_refused(f, STORE_READ, "no store");
+}
+
+static void
+queue_statuses_tell_all(void **state)
+{
+	struct fixture *f = *state;
+	struct store_queue_status *q;
+	struct transaction txn;
+	size_t n;
+
+	assert_int_equal(store_queue_statuses(f->s, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(n, 0);
+	queue(f, 1, 101, "irc");
+	queue(f, 102, 102, "xmpp");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(
+	    store_failed(f->s, "irc", txn.id, 503, "HTTP 503", 99, 80, &f->e), 0);
+	assert_int_equal(store_queue_statuses(f->s, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(q[0].appservice, "irc");
+	assert_int_equal(q[0].queued, 101);
+	assert_int_equal(q[0].oldest_ms, 50);
+	assert_int_equal(q[0].accepted, 0);
+	assert_int_equal(q[0].last_failure_ms, 80);
+	assert_int_equal(q[0].last_success_ms, 0);
+	assert_int_equal(q[0].last_status, 503);
+	assert_string_equal(q[0].last_error, "HTTP 503");
+	assert_int_equal(q[0].attempts, 1);
+	assert_int_equal(q[0].next_try_ms, 99);
+	assert_string_equal(q[1].appservice, "xmpp");
+	assert_int_equal(q[1].queued, 1);
+	assert_int_equal(q[1].oldest_ms, 50);
+	assert_string_equal(q[1].last_error, "");
+
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(store_queue_statuses(f->s, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(q[0].queued, 1);
+	assert_int_equal(q[0].accepted, 100);
+	assert_int_equal(q[0].last_success_ms, 70);
+	assert_int_equal(q[0].last_status, 200);
+	assert_int_equal(q[0].attempts, 0);
+}
+
+static void
+log_statuses_tell_all(void **state)
+{
+	struct fixture *f = *state;
+	struct store_log_status *l;
+	struct checkpoint cps[2];
+	char a[] = "/log/a.1", b[] = "/log/a", name[] = "00";
+	size_t n;
+	int i;
+
+	cps[0] = checkpoint_of(1, 1, a);
+	cps[1] = checkpoint_of(2, 2, b);
+	begin(f);
+	for (i = 0; i < 40; i++) {
+		name[0] = (char)('0' + i / 10);
+		name[1] = (char)('0' + i % 10);
+		assert_int_equal(store_put_checkpoints(f->s, name, cps, 2, 33, &f->e), 0);
+	}
+	(void)put(f, 1, "{}", "irc", KEY);
+	commit(f);
+	assert_int_equal(store_log_statuses(f->s, f->a, &l, &n, &f->e), 0);
+	assert_int_equal(n, 41);
+	assert_string_equal(l[0].log, LOG);
+	assert_int_equal(l[0].files, 0);
+	assert_null(l[0].newest);
+	assert_int_equal(l[0].events, 1);
+	assert_string_equal(l[40].log, "39");
+	assert_int_equal(l[40].files, 2);
+	assert_checkpoint(l[40].newest, &cps[1]);
+	assert_int_equal(l[40].read_ms, 33);
+	assert_int_equal(l[40].events, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(checkpoints_come_back_as_they_were),
+	    TEST(rollback_leaves_nothing),
+	    TEST(kill_in_the_middle_leaves_what_was_committed),
+	    TEST(event_of_a_known_place_is_left_alone),
+	    TEST(body_is_as_the_contract_says),
+	    TEST(id_never_looks_like_an_integer_nor_repeats),
+	    TEST(id_and_bytes_stay_until_accepted),
+	    TEST(accepting_twice_counts_once),
+	    TEST(transactions_keep_the_order_and_hold_at_most_100),
+	    TEST(bodies_hold_at_most_512_kib),
+	    TEST(limit_of_bytes_is_exact),
+	    TEST(another_key_begins_another_transaction),
+	    TEST(queues_are_apart),
+	    TEST(second_owner_is_told_the_pid_of_the_first),
+	    TEST(store_is_private),
+	    TEST(newer_schema_is_refused),
+	    TEST(foreign_database_is_refused),
+	    TEST(garbage_is_refused),
+	    TEST(damaged_store_is_refused_with_the_way_on),
+	    TEST(truncated_store_is_refused),
+	    TEST(reader_looks_beside_the_owner_and_without),
+	    TEST(queue_statuses_tell_all),
+	    TEST(log_statuses_tell_all),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
