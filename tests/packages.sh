@@ -1,0 +1,45 @@
+# Debian packages that quickstart and check install.  To be sourced.
+
+packages_build="gcc make autoconf automake pkg-config libc6-dev \
+libpcre2-dev libcurl4-openssl-dev libjson-c-dev libconfig-dev libsqlite3-dev \
+libyaml-dev libmicrohttpd-dev libevent-dev zlib1g-dev libzstd-dev liblzma-dev \
+libxxhash-dev uthash-dev tzdata python3"
+packages_check="libcmocka-dev clang-format cppcheck mandoc shellcheck valgrind"
+
+# install_packages PACKAGE...: install those that are not there, asking nothing.
+install_packages() {
+	missing=
+	for package; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
+		    grep -q 'ok installed' || missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	if [ "$(id -u)" = 0 ]; then
+		sudo=
+	elif command -v sudo >/dev/null; then
+		sudo=sudo
+	else
+		echo "These packages are missing; as root: apt-get install$missing" >&2
+		return 1
+	fi
+	echo "Installing$missing"
+	# shellcheck disable=SC2086
+	$sudo apt-get -qq update &&
+	    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+		-o Dpkg::Use-Pty=0 install --no-install-recommends \
+		$missing >/dev/null
+}
+
+# quietly LOG COMMAND...: run it; show what it printed only if it failed.
+quietly() {
+	log=$1
+	shift
+	"$@" >"$log" 2>&1 && return 0
+	echo "failed: $*" >&2
+	tail -n 60 "$log" >&2
+	return 1
+}
+
+processors() {
+	getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1
+}
