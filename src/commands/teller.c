@@ -51,7 +51,7 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->scan = scan_new(pack);
 	log->decoder = decoder_new(pack, zone);
 	log->matcher = matcher_new(pack, t->server_name);
-	log->extract = extract_log_new(t->extract, pack->name);
+	log->extract = extract_log_new(t->extract, pack);
 	LL_PREPEND(t->logs, log);
 	return log;
 }

@@ -20,7 +20,6 @@ struct record_field {
  * A part that the line does not have is {NULL, 0}.
  */
 struct record {
-	const struct pack *pack;
 	const struct pack_format *format;
 	struct slice part[PART_COUNT]; /* part[PART_TIME] is the text of the time */
 	struct record_field *fields;   /* what the line has beyond the parts */

@@ -49,7 +49,7 @@ struct extract_log {
 	struct extract *extract;
 	struct extract_log *next;
 	unsigned number;
-	char *pack_name;
+	const struct pack *pack;
 	struct memory *memories; /* oldest first */
 	size_t memory_count;
 	uint64_t seq; /* of the line taken last */
@@ -81,13 +81,13 @@ extract_new(const struct extract_limits *limits)
 }
 
 struct extract_log *
-extract_log_new(struct extract *x, const char *pack_name)
+extract_log_new(struct extract *x, const struct pack *pack)
 {
 	struct extract_log *log = xcalloc(1, sizeof(*log));
 
 	log->extract = x;
 	log->number = ++x->log_count;
-	log->pack_name = xstrdup(pack_name);
+	log->pack = pack;
 	LL_PREPEND(x->logs, log);
 	return log;
 }
@@ -299,9 +299,9 @@ home_of(const struct following *f, const char *key, struct slice *name_r)
 
 /* The first memory of the rule called name that is at hand for this line. */
 static struct memory *
-recall(const struct following *f, const struct pack *pack, const char *name, bool *home_r)
+recall(const struct following *f, const char *name, bool *home_r)
 {
-	const struct pack_rule *rule = pack_rule_find(pack, name);
+	const struct pack_rule *rule = pack_rule_find(f->log->pack, name);
 	struct context *c;
 	struct memory *m;
 	struct slice home;
@@ -383,7 +383,7 @@ tell(struct following *f, const struct slice *item)
 	    .file = f->line->file,
 	    .offset = f->line->offset,
 	    .rule =
-		arena_printf(f->arena, "%s/%s", f->log->pack_name, f->match->rule->name),
+		arena_printf(f->arena, "%s/%s", f->log->pack->name, f->match->rule->name),
 	    .ordinal = f->told,
 	    .type = emit->type,
 	    .ts = f->line->record->ts,
@@ -439,7 +439,7 @@ follow(struct following *f)
 
 /* Take up memories for rule->with[f->with_count…], in each combination. */
 static void
-take_up(struct following *f, const struct pack *pack)
+take_up(struct following *f)
 {
 	const struct pack_rule *rule = f->match->rule;
 	struct memory *m, *next;
@@ -451,7 +451,7 @@ take_up(struct following *f, const struct pack *pack)
 		return;
 	}
 	name = rule->with[f->with_count];
-	m = recall(f, pack, name, &home);
+	m = recall(f, name, &home);
 	if (m == NULL)
 		trace(f, home ? OUTCOME_WITHOUT : OUTCOME_NO_CONTEXT, name, 0);
 	for (; m != NULL && !f->done; m = next) {
@@ -459,21 +459,21 @@ take_up(struct following *f, const struct pack *pack)
 		while (next != NULL && next->rule != m->rule)
 			next = next->context_next;
 		f->with[f->with_count++] = m;
-		take_up(f, pack);
+		take_up(f);
 		f->with_count--;
 	}
 }
 
 /* False where something is remembered that must not be, or nobody can know. */
 static bool
-without_holds(struct following *f, const struct pack *pack)
+without_holds(struct following *f)
 {
 	const struct pack_rule *rule = f->match->rule;
 	bool home;
 	size_t i;
 
 	for (i = 0; i < rule->without_count; i++) {
-		if (recall(f, pack, rule->without[i], &home) != NULL) {
+		if (recall(f, rule->without[i], &home) != NULL) {
 			trace(f, OUTCOME_WITH, rule->without[i], 0);
 			return false;
 		}
@@ -509,7 +509,6 @@ void
 extract_line(struct extract_log *log, const struct extract_line *line, struct arena *a,
     struct account_events *out, extract_trace *tr, void *trace_arg)
 {
-	const struct pack *pack = line->record->pack;
 	const struct match *ends = NULL;
 	struct following f;
 	size_t i;
@@ -528,8 +527,8 @@ extract_line(struct extract_log *log, const struct extract_line *line, struct ar
 		if (!m->rule->remember && m->rule->emit == NULL)
 			continue;
 		f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
-		if (without_holds(&f, pack))
-			take_up(&f, pack);
+		if (without_holds(&f))
+			take_up(&f);
 	}
 	/* Only now, so that every rule of the closing line sees the whole request. */
 	if (ends != NULL) {
@@ -595,7 +594,6 @@ extract_free(struct extract *x)
 		x->logs = log->next;
 		while (log->memories != NULL)
 			memory_drop(log->memories);
-		free(log->pack_name);
 		free(log);
 	}
 	free(x);

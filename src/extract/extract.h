@@ -23,6 +23,7 @@ struct arena;
 struct extract;
 struct extract_log;
 struct match;
+struct pack;
 struct record;
 
 struct extract_limits {
@@ -67,8 +68,8 @@ struct extract_line {
 struct extract *extract_new(const struct extract_limits *limits);
 void extract_free(struct extract *x); /* and its logs */
 
-/* Add a log.  pack_name goes into the rule part of the events' places; copied. */
-struct extract_log *extract_log_new(struct extract *x, const char *pack_name);
+/* Add a log, whose lines match rules of pack; borrows pack. */
+struct extract_log *extract_log_new(struct extract *x, const struct pack *pack);
 
 /*
  * Take one line; its events are appended to out, in the arena.  Lines of one

@@ -34,7 +34,7 @@ static const struct {
 	"\\d{4}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d:\\d\\d(?:[.,]\\d{1,9})?"
 	"(?:Z|[+-]\\d\\d:?\\d\\d)?"},
     {"client", CAPTURE_TEXT, "/_matrix/client/(?:r\\d{1,3}|v\\d{1,3}|unstable|api/v1)"},
-    {"query", CAPTURE_TEXT, "(?:\\?\\S{0,65536})?"},
+    {"query", CAPTURE_TEXT, "(?:\\?\\S{0,65000})?"},
 };
 
 int

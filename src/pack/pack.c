@@ -598,7 +598,8 @@ check_rules(struct loading *l, const config_setting_t *root)
 		const config_setting_t *at = config_setting_get_elem(list, (unsigned)i);
 		const struct pack_rule *r = &l->pack->rules[i];
 
-		if (r->name == NULL)
+		/* What its own mistakes entail need not be told as well. */
+		if (r->name == NULL || r->pattern == NULL)
 			continue;
 		if (pack_rule_find(l->pack, r->name) != r)
 			wrong(l, at, "there are two rules \"%s\"", r->name);
