@@ -21,8 +21,8 @@ struct decoder {
 	const struct pack *pack;
 	const struct zone *zone;
 	struct format_tools tools;
-	size_t fitted; /* the format of the newest record */
-	bool bare;     /* a line was a record without any envelope: there is none */
+	enum format_kind kind; /* of the newest record's format */
+	bool bare; /* a line was a record without any envelope: there is none */
 	enum line_end outer_end, inner_end;
 	int64_t last_ts;
 };
@@ -34,6 +34,7 @@ decoder_new(const struct pack *pack, const struct zone *zone)
 
 	d->pack = pack;
 	d->zone = zone;
+	d->kind = pack->format_count > 0 ? pack->formats[0].kind : FORMAT_REGEX;
 	d->last_ts = INT64_MIN;
 	format_tools_init(&d->tools, pack);
 	return d;
@@ -139,21 +140,27 @@ take_apart(struct decoder *d, const struct pack_format *f, struct slice line,
 	return 0;
 }
 
-/* Try the pack's formats on a bare line, the one that fitted last before the others. */
+/*
+ * Try the pack's formats on a line that is out of its envelope: those of the
+ * kind that fitted last, then the others.  Within a kind the pack's order
+ * holds, for a format may be another one with a key less (Synapse's JSON
+ * without a time), and must never win over it, not even once it fitted.
+ */
 static int
 find_format(struct decoder *d, struct slice line, int64_t envelope_ms,
     int64_t fallback_ms, struct arena *a, struct record *r_r)
 {
-	const size_t count = d->pack->format_count, first = d->fitted;
+	const size_t count = d->pack->format_count;
 	size_t n;
 
-	for (n = 0; n < count; n++) {
-		size_t i = n == 0 ? first : n <= first ? n - 1 : n;
+	for (n = 0; n < 2 * count; n++) {
+		const struct pack_format *f = &d->pack->formats[n % count];
 
-		if (!take_apart(d, &d->pack->formats[i], line, r_r, a) ||
+		if ((f->kind == d->kind) != (n < count) ||
+		    !take_apart(d, f, line, r_r, a) ||
 		    tell_time(d, envelope_ms, fallback_ms, r_r) == -1)
 			continue;
-		d->fitted = i;
+		d->kind = f->kind;
 		if (r_r->ts_of_line || envelope_ms != INT64_MIN)
 			d->last_ts = r_r->ts;
 		return 1;
