@@ -522,8 +522,9 @@ logfmt_that_is_no_record(void **state)
 	    "msg=\"x\\\"", "msg=\"x\"y", "msg=\"x\"y=z", "msg=x=y", "msg=x\"y\"",
 	    "msg=x y", "msg=x =y", "msg=x \"y\"=z", "msg=\"\\q\"", "msg=\"\\'\"",
 	    "msg=\"\\x4\"", "msg=\"\\xg0\"", "msg=\"\\u12\"", "msg=\"\\ud800\"",
-	    "msg=\"\\U00110000\"", "msg=\"\\18\"", "msg=\"\\400\"", "msg=\"\\8\"",
-	    "msg=\"a\tb\"", "msg=a\tb", "msg=x\ty=z", "Msg=x", "msg=\"x\\\033\""};
+	    "msg=\"\\U00110000\"", "msg=\"\\181\"", "msg=\"\\108\"", "msg=\"\\400\"",
+	    "msg=\"\\8\"", "msg=\"a\tb\"", "msg=a\tb", "msg=x\ty=z", "Msg=x",
+	    "msg=\"x\\\033\""};
 	struct fixture *x = *state;
 	size_t i;
 
@@ -633,11 +634,15 @@ docker_piece_is_no_record(void **state)
 {
 	struct fixture *x = *state;
 
+	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT "\\r")), 1);
 	assert_int_equal(
 	    feed(x, x->synapse,
 		"{\"log\":\"" TEXT "\",\"stream\":\"stderr\"," DOCKER_TIME "}"),
 	    0);
-	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT)), 1);
+	/* Nor does it tell how lines end. */
+	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT "\\r")), 1);
+	assert_slice(x->r.part[PART_MESSAGE],
+	    "Logging in user @erin:example.org on device HOBBIT");
 }
 
 /* A user's text on a line of its own must not pass for what Docker would write. */
