@@ -35,6 +35,21 @@ run_end(struct walk *w)
 	buf_reset(&w->run);
 }
 
+/*
+ * The length of {2}, {2,}, {2,3} at p; also of {,3} and {2, 3}, which newer
+ * releases of PCRE2 take for quantifiers and older ones for text.  0: only a brace.
+ */
+static size_t
+braces(const char *p)
+{
+	size_t n;
+
+	if (*p != '{')
+		return 0;
+	n = 1 + strspn(p + 1, "0123456789, ");
+	return n > 1 && p[n] == '}' ? n + 1 : 0;
+}
+
 /* The quantifier at p: its length, 0 if there is none; *may_miss_r if it allows zero. */
 static size_t
 quantifier(const char *p, bool *may_miss_r)
@@ -47,15 +62,25 @@ quantifier(const char *p, bool *may_miss_r)
 		n = 1;
 	} else if (*p == '+') {
 		n = 1;
-	} else if (*p == '{' && (isdigit((unsigned char)p[1]) || p[1] == ',')) {
-		*may_miss_r = strtol(p + 1, NULL, 10) == 0;
-		n = strcspn(p, "}");
-		if (p[n] == '}')
-			n++;
+	} else {
+		n = braces(p);
+		*may_miss_r = n > 0 && strtol(p + 1, NULL, 10) == 0;
 	}
 	if (n > 0 && (p[n] == '?' || p[n] == '+')) /* lazy, possessive */
 		n++;
 	return n;
+}
+
+/* The length of [:alpha:] within a class at p; 0: only a bracket. */
+static size_t
+posix_class(const char *p)
+{
+	size_t n;
+
+	if (p[0] != '[' || p[1] != ':')
+		return 0;
+	n = 2 + strspn(p + 2, "^abcdefghijklmnopqrstuvwxyz");
+	return p[n] == ':' && p[n + 1] == ']' ? n + 2 : 0;
 }
 
 static const char *
@@ -68,10 +93,9 @@ skip_class(const char *p)
 		p++;
 	while (*p != '\0' && *p != ']') {
 		if (*p == '\\' && p[1] != '\0')
-			p++;
-		else if (*p == '[' && p[1] == ':' && strstr(p, ":]") != NULL)
-			p = strstr(p, ":]") + 1;
-		p++;
+			p += 2;
+		else
+			p += posix_class(p) > 0 ? posix_class(p) : 1;
 	}
 	return *p == ']' ? p + 1 : p;
 }
@@ -199,8 +223,9 @@ walk_sequence(struct walk *w, const char *end)
 }
 
 /*
- * Escapes that take more than one letter (\x41, \p{L}, \Q…\E, \g{1}) and options
- * set inside (?i) would be read wrong above, so such a regex has no literal.
+ * Escapes that take more than one letter (\x41, \p{L}, \Q…\E, \g{1}), options
+ * set inside (?i), comments (?#…) and verbs (*ACCEPT) would be read wrong above,
+ * so such a regex has no literal.
  */
 static bool
 beyond_us(const char *regex)
@@ -212,6 +237,8 @@ beyond_us(const char *regex)
 			p++;
 			if (strchr("xopPQEgkcNuU0123456789", *p) != NULL)
 				return true;
+		} else if (*p == '(' && (p[1] == '*' || (p[1] == '?' && p[2] == '#'))) {
+			return true;
 		} else if (*p == '(' && p[1] == '?' &&
 		    (isalpha((unsigned char)p[2]) || p[2] == '-' || p[2] == '^') &&
 		    !(p[2] == 'P' && p[3] == '<')) {
