@@ -1,0 +1,346 @@
+#include "send/http.h"
+
+#include <curl/curl.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+struct http {
+	struct event_base *base;
+	CURLM *multi;
+	struct event *timer; /* when libcurl wants to be called at the latest */
+	long connect_timeout_ms;
+	long timeout_ms;
+};
+
+struct http_request {
+	struct http *http;
+	CURL *easy;
+	struct curl_slist *headers;
+	void (*answered)(void *arg, const struct http_answer *answer);
+	void *arg;
+	char *token; /* only to keep it out of error texts */
+	struct buf answer;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* ---- requests ---------------------------------------------------------- */
+
+static size_t
+take_answer(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_request *r = arg;
+	size_t len = size * count;
+	size_t room = ANSWER_MAX - r->answer.len;
+
+	buf_add(&r->answer, data, len < room ? len : room);
+	/* Anything but len cuts the connection: an answer without end ends here. */
+	return len <= room ? len : 0;
+}
+
+/* The header holds the token: it is overwritten before its memory is given back. */
+static void
+free_headers(struct curl_slist *headers)
+{
+	struct curl_slist *h;
+
+	for (h = headers; h != NULL; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
+	curl_slist_free_all(headers);
+}
+
+static void
+free_token(char *token)
+{
+	explicit_bzero(token, strlen(token));
+	free(token);
+}
+
+static void
+free_request(struct http_request *r)
+{
+	if (r->easy != NULL)
+		curl_easy_cleanup(r->easy);
+	free_headers(r->headers);
+	free_token(r->token);
+	buf_free(&r->answer);
+	free(r);
+}
+
+static void
+add_header(struct http_request *r, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(r->headers, line);
+
+	if (longer == NULL)
+		mem_exhausted();
+	r->headers = longer;
+}
+
+static void
+set_headers(struct http_request *r)
+{
+	char *bearer = xasprintf("Authorization: Bearer %s", r->token);
+
+	add_header(r, bearer);
+	free_token(bearer);
+	add_header(r, "Content-Type: application/json");
+	/* Without this libcurl asks first, and waits a second for servers that don't answer. */
+	add_header(r, "Expect:");
+}
+
+/* libcurl keeps a copy of the url, and never puts it into an error's text. */
+static CURLcode
+set_url(struct http_request *r, const struct http_put *put)
+{
+	char *token, *url;
+	CURLcode code;
+
+	if (!put->token_in_query)
+		return curl_easy_setopt(r->easy, CURLOPT_URL, put->url);
+	token = curl_easy_escape(r->easy, put->token, 0);
+	if (token == NULL)
+		mem_exhausted();
+	url = xasprintf("%s?access_token=%s", put->url, token);
+	code = curl_easy_setopt(r->easy, CURLOPT_URL, url);
+	explicit_bzero(token, strlen(token));
+	curl_free(token);
+	free_token(url);
+	return code;
+}
+
+static CURLcode
+set_protocols(CURL *easy)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	return curl_easy_setopt(
+	    easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
+#endif
+}
+
+static int
+set_options(struct http_request *r, const struct http_put *put)
+{
+	const struct http *h = r->http;
+	CURL *c = r->easy;
+	/* Any of these fails only for want of memory, or where libcurl was built without it. */
+	const CURLcode codes[] = {
+	    set_protocols(c),
+	    set_url(r, put),
+	    curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, "PUT"),
+	    curl_easy_setopt(c, CURLOPT_POSTFIELDS, put->body),
+	    curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)put->len),
+	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, r->headers),
+	    curl_easy_setopt(c, CURLOPT_USERAGENT, "hearsay"),
+	    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L),
+	    curl_easy_setopt(c, CURLOPT_PROXY, ""),
+	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L),
+	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L),
+	    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, h->connect_timeout_ms),
+	    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, h->timeout_ms),
+	    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L),
+	    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_answer),
+	    curl_easy_setopt(c, CURLOPT_WRITEDATA, r),
+	    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, r->error),
+	    curl_easy_setopt(c, CURLOPT_PRIVATE, r),
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i] != CURLE_OK)
+			return -1;
+	return 0;
+}
+
+struct http_request *
+http_put(struct http *h, const struct http_put *put, struct err *e)
+{
+	struct http_request *r = xcalloc(1, sizeof(*r));
+
+	r->http = h;
+	r->answered = put->answered;
+	r->arg = put->arg;
+	r->token = xstrdup(put->token);
+	r->easy = curl_easy_init();
+	if (r->easy == NULL)
+		mem_exhausted();
+	set_headers(r);
+	if (set_options(r, put) == -1 ||
+	    curl_multi_add_handle(h->multi, r->easy) != CURLM_OK) {
+		free_request(r);
+		(void)err_set(e, "libcurl refuses to begin a request");
+		return NULL;
+	}
+	return r;
+}
+
+void
+http_cancel(struct http_request *r)
+{
+	if (r == NULL)
+		return;
+	(void)curl_multi_remove_handle(r->http->multi, r->easy);
+	free_request(r);
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+/* Why no answer came.  A text that a server had a part in might repeat the token. */
+static const char *
+error_of(const struct http_request *r, CURLcode code)
+{
+	if (r->error[0] == '\0' || strstr(r->error, r->token) != NULL)
+		return curl_easy_strerror(code);
+	return r->error;
+}
+
+static void
+answer(struct http_request *r, CURLcode code)
+{
+	struct http_answer a = {0};
+	long status = 0;
+	curl_off_t retry_after = 0;
+	bool cut = code == CURLE_WRITE_ERROR && r->answer.len == ANSWER_MAX;
+
+	buf_reserve(&r->answer, 0);
+	a.body = r->answer.p;
+	a.len = r->answer.len;
+	if (code != CURLE_OK && !cut) {
+		a.error = error_of(r, code);
+		a.kind = (int)code;
+	} else if (curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status) ==
+	    CURLE_OK) {
+		a.status = (int)status;
+		if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) ==
+			CURLE_OK &&
+		    retry_after > 0)
+			a.retry_after_ms = (int64_t)retry_after * 1000;
+	}
+	(void)curl_multi_remove_handle(r->http->multi, r->easy);
+	r->answered(r->arg, &a);
+	free_request(r);
+}
+
+static void
+collect_answers(struct http *h)
+{
+	struct http_request *r;
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(h->multi, &left)) != NULL)
+		if (msg->msg == CURLMSG_DONE &&
+		    curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &r) == CURLE_OK)
+			answer(r, msg->data.result);
+}
+
+/* ---- libcurl and the loop ---------------------------------------------- */
+
+static void
+go_on(struct http *h, curl_socket_t fd, int what)
+{
+	int running;
+
+	(void)curl_multi_socket_action(h->multi, fd, what, &running);
+	collect_answers(h);
+}
+
+static void
+on_socket(evutil_socket_t fd, short what, void *arg)
+{
+	go_on(arg, fd,
+	    ((what & EV_READ) != 0 ? CURL_CSELECT_IN : 0) |
+		((what & EV_WRITE) != 0 ? CURL_CSELECT_OUT : 0));
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	go_on(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* libcurl tells what it waits for on fd; ev is what it was given for fd before. */
+static int
+watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *ev)
+{
+	struct http *h = arg;
+	short flags = EV_PERSIST;
+
+	(void)easy;
+	if (ev != NULL)
+		event_free(ev);
+	ev = NULL;
+	if (what != CURL_POLL_REMOVE) {
+		if ((what & CURL_POLL_IN) != 0)
+			flags |= EV_READ;
+		if ((what & CURL_POLL_OUT) != 0)
+			flags |= EV_WRITE;
+		ev = event_new(h->base, fd, flags, on_socket, h);
+		if (ev == NULL || event_add(ev, NULL) == -1)
+			mem_exhausted();
+	}
+	(void)curl_multi_assign(h->multi, fd, ev);
+	return 0;
+}
+
+/* libcurl must not be called from here, so that even "now" goes by the loop. */
+static int
+set_timer(CURLM *multi, long ms, void *arg)
+{
+	struct http *h = arg;
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	(void)multi;
+	if (ms < 0)
+		return event_del(h->timer);
+	return event_add(h->timer, &tv);
+}
+
+struct http *
+http_new(struct event_base *base, int64_t connect_timeout_ms, int64_t timeout_ms,
+    struct err *e)
+{
+	struct http *h = xcalloc(1, sizeof(*h));
+
+	h->base = base;
+	h->connect_timeout_ms = (long)connect_timeout_ms;
+	h->timeout_ms = (long)timeout_ms;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		free(h);
+		(void)err_set(e, "libcurl does not start");
+		return NULL;
+	}
+	h->multi = curl_multi_init();
+	h->timer = evtimer_new(base, on_timer, h);
+	if (h->multi == NULL || h->timer == NULL)
+		mem_exhausted();
+	if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, watch_socket) !=
+		CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, set_timer) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK) {
+		http_free(h);
+		(void)err_set(e, "libcurl takes no callbacks");
+		return NULL;
+	}
+	return h;
+}
+
+void
+http_free(struct http *h)
+{
+	if (h == NULL)
+		return;
+	/* It closes its connections through watch_socket and set_timer. */
+	(void)curl_multi_cleanup(h->multi);
+	event_free(h->timer);
+	free(h);
+	curl_global_cleanup();
+}

@@ -1,0 +1,53 @@
+/*
+ * http - PUT requests to appservices, on the event loop.
+ *
+ * libcurl's multi interface behind two functions.  What an answer means is no
+ * concern of this module.  No redirect is followed, no proxy is used, TLS is
+ * verified, and an answer is read to ANSWER_MAX bytes.
+ */
+#ifndef HEARSAY_SEND_HTTP_H
+#define HEARSAY_SEND_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ANSWER_MAX (64 * 1024) /* bytes; the connection is cut behind these */
+
+struct err;
+struct event_base;
+struct http;
+struct http_request;
+
+struct http_answer {
+	int status;        /* 0: none came */
+	const char *error; /* why none came; without secrets */
+	int kind;          /* the same for errors that differ in figures only; 0: none */
+	const char *body;  /* what was read of it, with a NUL behind it */
+	size_t len;
+	int64_t retry_after_ms; /* from now; 0: not told */
+};
+
+struct http_put {
+	const char *url;
+	const char *token;   /* for "Authorization: Bearer" */
+	bool token_in_query; /* as access_token, too */
+	const char *body;    /* JSON; borrowed until the answer */
+	size_t len;
+	/* Called once, from the loop, never from http_put itself. */
+	void (*answered)(void *arg, const struct http_answer *answer);
+	void *arg;
+};
+
+/* Borrows base.  NULL on error. */
+struct http *http_new(struct event_base *base, int64_t connect_timeout_ms,
+    int64_t timeout_ms, struct err *e);
+/* After every request was answered or cancelled.  NULL is allowed. */
+void http_free(struct http *h);
+
+/* Begin a request; it is freed after its answered returned.  NULL on error. */
+struct http_request *http_put(struct http *h, const struct http_put *put, struct err *e);
+/* Cut a request; answered is not called.  NULL is allowed. */
+void http_cancel(struct http_request *r);
+
+#endif

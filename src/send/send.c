@@ -1,0 +1,500 @@
+#include "send/send.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "config/config.h"
+#include "route/route.h"
+#include "send/http.h"
+#include "send/verdict.h"
+#include "store/store.h"
+
+#define STORE_RETRY_MS 2000 /* when the store takes nothing: a full disk, mostly */
+
+enum queue_state {
+	QUEUE_IDLE,  /* nothing waits, as far as is known */
+	QUEUE_WAITS, /* until its timer: an attempt failed, or the store did */
+	QUEUE_SENDS, /* its request is under way */
+	QUEUE_SAVES  /* txn was accepted, and the store could not note it yet */
+};
+
+/* One appservice, its transaction, and what became of that so far. */
+struct queue {
+	struct send *send;
+	const struct appservice *appservice;
+	enum queue_state state;
+	struct event *timer;
+	struct http_request *request; /* NULL but in QUEUE_SENDS */
+	struct arena *arena;          /* txn lives here */
+	struct transaction txn;
+	int accepted_status;        /* in QUEUE_SAVES */
+	unsigned failures;          /* in a row */
+	bool legacy;                /* the receiver knows only the old path */
+	int said_status, said_kind; /* the failure that was last told to the operator */
+};
+
+struct send {
+	const struct config *config;
+	struct store *store;
+	struct http *http;
+	struct queue *queues;
+	size_t count;
+	struct event *woken;     /* someone asked to look at all queues */
+	bool store_fails;        /* and that was told */
+	struct event *idle;      /* no request is under way after send_stop */
+	void (*done)(void *arg); /* NULL before send_stop */
+	void *done_arg;
+};
+
+static void look(struct queue *q);
+
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void
+wait_ms(struct queue *q, enum queue_state state, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	q->state = state;
+	if (event_add(q->timer, &tv) == -1)
+		mem_exhausted();
+}
+
+/* ---- the store's failures ---------------------------------------------- */
+
+/* A full disk fails every call for hours: it is told once, and its end too. */
+static void
+store_failed_us(struct send *s, const struct err *e)
+{
+	if (!s->store_fails)
+		say(LOG_ERR, "%s; trying again every %d s", e->text,
+		    STORE_RETRY_MS / 1000);
+	s->store_fails = true;
+}
+
+static void
+store_served_us(struct send *s)
+{
+	if (s->store_fails)
+		say(LOG_NOTICE, "the store takes what is written to it again");
+	s->store_fails = false;
+}
+
+/* ---- what came of an attempt ------------------------------------------- */
+
+/* Where the store cannot note it, that is remembered here: it is not sent again. */
+static void
+save_accepted(struct queue *q)
+{
+	struct send *s = q->send;
+	struct err e;
+
+	if (store_accepted(s->store, q->appservice->id, q->txn.id, q->accepted_status,
+		now_ms(), &e) == -1) {
+		store_failed_us(s, &e);
+		wait_ms(q, QUEUE_SAVES, STORE_RETRY_MS);
+		return;
+	}
+	store_served_us(s);
+	look(q);
+}
+
+static void
+accepted(struct queue *q, int status)
+{
+	if (q->failures > 0)
+		say(LOG_NOTICE, "appservice %s accepts again; failed attempts: %u",
+		    q->appservice->id, q->failures);
+	q->failures = 0;
+	q->said_status = q->said_kind = 0;
+	q->accepted_status = status;
+	save_accepted(q);
+}
+
+static int64_t
+backoff(const struct queue *q)
+{
+	const struct config *c = q->send->config;
+	uint64_t random = 0;
+
+	/* Without random bytes the shortest wait is drawn, which is still one. */
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		random = 0;
+	return verdict_backoff(c->backoff_min_ms, c->backoff_max_ms, q->failures, random);
+}
+
+static int64_t
+delay_of(const struct queue *q, const struct verdict *v, const struct http_answer *answer)
+{
+	if (v->action == VERDICT_PAUSE)
+		return q->send->config->backoff_max_ms;
+	if (v->action != VERDICT_AS_TOLD || answer->retry_after_ms == 0)
+		return backoff(q);
+	if (answer->retry_after_ms > RETRY_AFTER_MAX_MS)
+		return RETRY_AFTER_MAX_MS;
+	return answer->retry_after_ms;
+}
+
+static void
+describe(const struct http_answer *answer, const struct verdict *v, const char *errcode,
+    struct err *e)
+{
+	if (answer->status == 0)
+		(void)err_set(e, "%s", answer->error);
+	else
+		(void)err_set(e, "HTTP %d%s%s%s%s", answer->status,
+		    errcode[0] == '\0' ? "" : " ", errcode, v->words == NULL ? "" : ": ",
+		    v->words == NULL ? "" : v->words);
+}
+
+/*
+ * Tell the operator.  A failure that goes on as it was is told once; a wrong
+ * token each time, since only the operator can end that.
+ */
+static void
+tell_failure(struct queue *q, const struct http_answer *answer, const struct verdict *v,
+    const struct err *e, int64_t delay)
+{
+	if (v->action == VERDICT_PAUSE)
+		say(LOG_ERR,
+		    "appservice %s: %s; its queue is paused, compare hs_token in %s with what "
+		    "the appservice uses",
+		    q->appservice->id, e->text, q->appservice->path);
+	else if (q->said_status != answer->status || q->said_kind != answer->kind)
+		say(LOG_WARNING, "appservice %s: %s; next try in %.1f s",
+		    q->appservice->id, e->text, (double)delay / 1000);
+	q->said_status = answer->status;
+	q->said_kind = answer->kind;
+}
+
+static void
+failed(struct queue *q, const struct http_answer *answer, const struct verdict *v,
+    const char *errcode)
+{
+	struct send *s = q->send;
+	int64_t now = now_ms(), delay;
+	struct err what, e;
+
+	if (q->failures < q->txn.attempts)
+		q->failures = q->txn.attempts;
+	q->failures++;
+	delay = delay_of(q, v, answer);
+	describe(answer, v, errcode, &what);
+	tell_failure(q, answer, v, &what, delay);
+	if (store_failed(s->store, q->appservice->id, q->txn.id, answer->status,
+		what.text, now + delay, now, &e) == -1)
+		store_failed_us(s, &e);
+	else
+		store_served_us(s);
+	wait_ms(q, QUEUE_WAITS, delay);
+}
+
+/* ---- attempts ---------------------------------------------------------- */
+
+static void answered(void *arg, const struct http_answer *answer);
+
+static char *
+url_of(const struct queue *q)
+{
+	const char *url = q->appservice->url;
+	size_t len = strlen(url);
+
+	while (len > 0 && url[len - 1] == '/')
+		len--;
+	return xasprintf("%.*s%s/transactions/%s", (int)len, url,
+	    q->legacy ? "" : "/_matrix/app/v1", q->txn.id);
+}
+
+static void
+try(struct queue *q)
+{
+	char *url = url_of(q);
+	struct http_put put = {
+	    .url = url,
+	    .token = q->appservice->hs_token,
+	    .token_in_query = q->legacy && q->send->config->legacy_token_in_query,
+	    .body = q->txn.body,
+	    .len = q->txn.body_len,
+	    .answered = answered,
+	    .arg = q,
+	};
+	struct err e;
+
+	q->request = http_put(q->send->http, &put, &e);
+	free(url);
+	if (q->request != NULL) {
+		q->state = QUEUE_SENDS;
+		return;
+	}
+	failed(
+	    q, &(struct http_answer){.error = e.text, .kind = -1}, verdict_of(0, ""), "");
+}
+
+/*
+ * The receiver does not know the path.  Where it knows neither, the new one is
+ * first again at the next attempt: a proxy says 404 too while what is behind it
+ * starts, and must not turn us away from the right path for good.
+ */
+static void
+other_path(struct queue *q, const struct http_answer *answer, const struct verdict *v,
+    const char *errcode)
+{
+	q->legacy = !q->legacy;
+	if (!q->legacy) {
+		failed(q, answer, v, errcode);
+		return;
+	}
+	say(LOG_INFO, "appservice %s: HTTP %d; trying the old path /transactions/",
+	    q->appservice->id, answer->status);
+	if (q->send->done == NULL)
+		try(q);
+	else
+		q->state = QUEUE_IDLE;
+}
+
+static void
+tell_if_idle(struct send *s)
+{
+	size_t i;
+
+	if (s->done == NULL)
+		return;
+	for (i = 0; i < s->count; i++)
+		if (s->queues[i].state == QUEUE_SENDS)
+			return;
+	event_active(s->idle, 0, 0);
+}
+
+static void
+answered(void *arg, const struct http_answer *answer)
+{
+	struct queue *q = arg;
+	char errcode[ERRCODE_MAX + 1];
+	const struct verdict *v;
+
+	q->request = NULL;
+	q->state = QUEUE_IDLE;
+	verdict_errcode(answer->body, answer->len, q->appservice->hs_token, errcode);
+	v = verdict_of(answer->status, errcode);
+	switch (v->action) {
+	case VERDICT_ODD:
+		say(LOG_WARNING, "appservice %s: HTTP %d where 200 is right: %s",
+		    q->appservice->id, answer->status, v->words);
+		/* fall through */
+	case VERDICT_ACCEPTED:
+		accepted(q, answer->status);
+		break;
+	case VERDICT_OTHER_PATH:
+		other_path(q, answer, v, errcode);
+		break;
+	case VERDICT_RETRY:
+	case VERDICT_AS_TOLD:
+	case VERDICT_PAUSE:
+		failed(q, answer, v, errcode);
+		break;
+	}
+	tell_if_idle(q->send);
+}
+
+/*
+ * How long until the transaction is due.  The bound is for a clock that was
+ * set back since: without it, the queue would rest for as long as that.
+ */
+static int64_t
+due_in(const struct queue *q)
+{
+	int64_t most = q->send->config->backoff_max_ms, ms;
+
+	if (most < RETRY_AFTER_MAX_MS)
+		most = RETRY_AFTER_MAX_MS;
+	ms = q->txn.next_try_ms - now_ms();
+	return ms > most ? most : ms;
+}
+
+/* Take the next transaction, and try it when it is due. */
+static void
+look(struct queue *q)
+{
+	struct send *s = q->send;
+	struct err e;
+	int found;
+
+	q->state = QUEUE_IDLE;
+	if (s->done != NULL)
+		return;
+	arena_reset(q->arena);
+	found = store_next_transaction(
+	    s->store, q->appservice->id, now_ms(), q->arena, &q->txn, &e);
+	if (found == -1) {
+		store_failed_us(s, &e);
+		wait_ms(q, QUEUE_WAITS, STORE_RETRY_MS);
+		return;
+	}
+	store_served_us(s);
+	if (found == 0)
+		return;
+	if (due_in(q) > 0)
+		wait_ms(q, QUEUE_WAITS, due_in(q));
+	else
+		try(q);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue *q = arg;
+
+	(void)fd;
+	(void)what;
+	if (q->state == QUEUE_SAVES)
+		save_accepted(q);
+	else
+		look(q);
+}
+
+/* ---- the whole --------------------------------------------------------- */
+
+static void
+on_woken(evutil_socket_t fd, short what, void *arg)
+{
+	struct send *s = arg;
+	size_t i;
+
+	(void)fd;
+	(void)what;
+	for (i = 0; i < s->count; i++)
+		if (s->queues[i].state == QUEUE_IDLE)
+			look(&s->queues[i]);
+}
+
+static void
+on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct send *s = arg;
+
+	(void)fd;
+	(void)what;
+	s->done(s->done_arg);
+}
+
+/* A token with a line's end in it would be a header of its own. */
+static bool
+token_fits_header(const char *token)
+{
+	const unsigned char *p;
+
+	for (p = (const unsigned char *)token; *p != '\0'; p++)
+		if (*p < 0x20 || *p == 0x7f)
+			return false;
+	return true;
+}
+
+static bool
+can_be_sent_to(const struct appservice *as)
+{
+	if (as->url == NULL || as->disabled)
+		return false;
+	if (token_fits_header(as->hs_token))
+		return true;
+	say(LOG_ERR,
+	    "appservice %s: hs_token in %s has control characters; nothing is sent",
+	    as->id, as->path);
+	return false;
+}
+
+static void
+add_queue(struct send *s, struct event_base *base, const struct appservice *as)
+{
+	struct queue *q = &s->queues[s->count++];
+
+	q->send = s;
+	q->appservice = as;
+	q->arena = arena_new();
+	q->timer = evtimer_new(base, on_timer, q);
+	if (q->timer == NULL)
+		mem_exhausted();
+}
+
+struct send *
+send_new(struct event_base *base, const struct config *c, const struct route *r,
+    struct store *store, struct err *e)
+{
+	struct send *s = xcalloc(1, sizeof(*s));
+	size_t i;
+
+	s->config = c;
+	s->store = store;
+	s->http = http_new(base, c->connect_timeout_ms, c->send_timeout_ms, e);
+	if (s->http == NULL) {
+		free(s);
+		return NULL;
+	}
+	s->woken = event_new(base, -1, 0, on_woken, s);
+	s->idle = event_new(base, -1, 0, on_idle, s);
+	if (s->woken == NULL || s->idle == NULL)
+		mem_exhausted();
+	s->queues = xcalloc(route_count(r), sizeof(*s->queues));
+	for (i = 0; i < route_count(r); i++)
+		if (can_be_sent_to(route_appservice(r, i)))
+			add_queue(s, base, route_appservice(r, i));
+	send_wake(s);
+	return s;
+}
+
+void
+send_free(struct send *s)
+{
+	size_t i;
+
+	if (s == NULL)
+		return;
+	for (i = 0; i < s->count; i++) {
+		http_cancel(s->queues[i].request);
+		event_free(s->queues[i].timer);
+		arena_free(s->queues[i].arena);
+	}
+	http_free(s->http);
+	event_free(s->woken);
+	event_free(s->idle);
+	free(s->queues);
+	free(s);
+}
+
+/* From the loop, so that this can be called from anywhere, and many calls are one. */
+void
+send_wake(struct send *s)
+{
+	event_active(s->woken, 0, 0);
+}
+
+void
+send_stop(struct send *s, void (*done)(void *arg), void *arg)
+{
+	size_t i;
+
+	s->done = done;
+	s->done_arg = arg;
+	for (i = 0; i < s->count; i++)
+		if (s->queues[i].state == QUEUE_WAITS) {
+			(void)event_del(s->queues[i].timer);
+			s->queues[i].state = QUEUE_IDLE;
+		}
+	tell_if_idle(s);
+}

@@ -1,0 +1,940 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <event2/event.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "extract/account_event.h"
+#include "route/route.h"
+#include "send/send.h"
+#include "send/verdict.h"
+#include "store/store.h"
+
+#define TOKEN "s3cret+/="
+#define BOUND_MS 20000 /* nothing here takes longer, on any machine that works */
+#define REQUESTS_MAX 64
+#define NEW_PATH "/_matrix/app/v1/transactions/"
+#define OLD_PATH "/transactions/"
+
+/* ---- a receiver on the same loop --------------------------------------- */
+
+struct request {
+	char *method, *path, *id, *authorization, *type, *expect, *query_token;
+	struct buf body;
+};
+
+struct reply {
+	int status; /* 0: cut the connection */
+	const char *body;
+	const char *header, *value;
+};
+
+struct receiver {
+	struct MHD_Daemon *daemon;
+	struct event *ready;
+	uint16_t port;
+	struct request requests[REQUESTS_MAX];
+	size_t count;
+	struct reply replies[8]; /* to the first requests; then 200 */
+	size_t reply_count;
+	bool only_old_path;
+	bool knows_no_path;
+	void (*seen)(void *arg); /* called at each request */
+	void *arg;
+};
+
+static char *
+header(struct MHD_Connection *c, enum MHD_ValueKind kind, const char *name)
+{
+	const char *value = MHD_lookup_connection_value(c, kind, name);
+
+	return value == NULL ? NULL : xstrdup(value);
+}
+
+static enum MHD_Result
+reply_with(struct MHD_Connection *c, const struct reply *reply)
+{
+	const char *body = reply->body == NULL ? "{}" : reply->body;
+	struct MHD_Response *response;
+	enum MHD_Result rc;
+
+	if (reply->status == 0)
+		return MHD_NO;
+	response = MHD_create_response_from_buffer(
+	    strlen(body), (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+	if (reply->header != NULL)
+		(void)MHD_add_response_header(response, reply->header, reply->value);
+	rc = MHD_queue_response(c, (unsigned)reply->status, response);
+	MHD_destroy_response(response);
+	return rc;
+}
+
+static enum MHD_Result
+take(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+    const char *version, const char *data, size_t *len, void **request)
+{
+	static const struct reply fine = {200, NULL, NULL, NULL};
+	static const struct reply unknown = {
+	    404, "{\"errcode\":\"M_UNRECOGNIZED\"}", NULL, NULL};
+	struct receiver *r = arg;
+	struct request *q = *request;
+
+	(void)version;
+	if (q == NULL) {
+		assert_true(r->count < REQUESTS_MAX);
+		q = *request = &r->requests[r->count++];
+		q->method = xstrdup(method);
+		q->path = xstrdup(url);
+		q->id = xstrdup(strrchr(url, '/') + 1);
+		q->authorization = header(c, MHD_HEADER_KIND, "Authorization");
+		q->type = header(c, MHD_HEADER_KIND, "Content-Type");
+		q->expect = header(c, MHD_HEADER_KIND, "Expect");
+		q->query_token = header(c, MHD_GET_ARGUMENT_KIND, "access_token");
+		return MHD_YES;
+	}
+	if (*len > 0) {
+		buf_add(&q->body, data, *len);
+		*len = 0;
+		return MHD_YES;
+	}
+	if (r->seen != NULL)
+		r->seen(r->arg);
+	if (r->knows_no_path ||
+	    (r->only_old_path && strncmp(url, OLD_PATH, strlen(OLD_PATH)) != 0))
+		return reply_with(c, &unknown);
+	if ((size_t)(q - r->requests) < r->reply_count)
+		return reply_with(c, &r->replies[q - r->requests]);
+	return reply_with(c, &fine);
+}
+
+static void
+serve(evutil_socket_t fd, short what, void *arg)
+{
+	struct receiver *r = arg;
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	(void)fd;
+	(void)what;
+	do
+		(void)MHD_run(r->daemon);
+	while (MHD_get_timeout(r->daemon, &ms) == MHD_YES && ms == 0);
+}
+
+/* Listen at r->port, or at any where that is 0. */
+static void
+receiver_start(struct receiver *r, struct event_base *base)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(r->port)};
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	r->daemon = MHD_start_daemon(MHD_USE_EPOLL, r->port, NULL, NULL, take, r,
+	    MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
+	    MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
+	assert_non_null(r->daemon);
+	r->port = MHD_get_daemon_info(r->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+	r->ready = event_new(base,
+	    MHD_get_daemon_info(r->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+	    EV_READ | EV_PERSIST, serve, r);
+	assert_int_equal(event_add(r->ready, NULL), 0);
+}
+
+static void
+receiver_stop(struct receiver *r)
+{
+	if (r->daemon == NULL)
+		return;
+	event_free(r->ready);
+	MHD_stop_daemon(r->daemon);
+	r->daemon = NULL;
+}
+
+static void
+receiver_clear(struct receiver *r)
+{
+	receiver_stop(r);
+	while (r->count > 0) {
+		struct request *q = &r->requests[--r->count];
+
+		free(q->method);
+		free(q->path);
+		free(q->id);
+		free(q->authorization);
+		free(q->type);
+		free(q->expect);
+		free(q->query_token);
+		buf_free(&q->body);
+	}
+}
+
+/* ---- the fixture ------------------------------------------------------- */
+
+struct fixture {
+	char dir[64];
+	char *registrations[2];
+	char *store_path;
+	struct config config;
+	struct event_base *base;
+	struct event *tick; /* so that the loop looks at the bound */
+	struct store *store;
+	struct route *route;
+	struct send *send;
+	struct arena *a;
+	struct receiver receiver;
+	uint64_t offset;
+	bool done;
+	struct err e;
+};
+
+static int64_t
+now_ms(clockid_t clock)
+{
+	struct timespec ts;
+
+	assert_int_equal(clock_gettime(clock, &ts), 0);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void
+do_nothing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+static int
+setup(void **state)
+{
+	const struct timeval tick = {.tv_usec = 5000};
+	struct fixture *f = xcalloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/hearsay-send-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->store_path = xasprintf("%s/store", f->dir);
+	f->base = event_base_new();
+	f->tick = event_new(f->base, -1, EV_PERSIST, do_nothing, NULL);
+	assert_int_equal(event_add(f->tick, &tick), 0);
+	f->store = store_open(f->store_path, STORE_OWN, &f->e);
+	assert_non_null(f->store);
+	f->a = arena_new();
+	f->config.connect_timeout_ms = 5000;
+	f->config.send_timeout_ms = 10000;
+	f->config.backoff_min_ms = 1;
+	f->config.backoff_max_ms = 20;
+	f->config.registrations = f->registrations;
+	receiver_start(&f->receiver, f->base);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	static const char *const ends[] = {"", ".lock", "-wal", "-shm"};
+	struct fixture *f = *state;
+	size_t i;
+
+	send_free(f->send);
+	receiver_clear(&f->receiver);
+	route_free(f->route);
+	store_close(f->store);
+	arena_free(f->a);
+	event_free(f->tick);
+	event_base_free(f->base);
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		char *path = xasprintf("%s%s", f->store_path, ends[i]);
+
+		(void)unlink(path);
+		free(path);
+	}
+	for (i = 0; i < f->config.registration_count; i++) {
+		(void)unlink(f->registrations[i]);
+		free(f->registrations[i]);
+	}
+	free(f->store_path);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+static void
+add_registration(struct fixture *f, const char *id, unsigned port, const char *path)
+{
+	char *file = xasprintf("%s/%s.yaml", f->dir, id);
+	FILE *out = fopen(file, "w");
+
+	assert_non_null(out);
+	assert_true(
+	    fprintf(out,
+		"id: %s\nurl: \"http://127.0.0.1:%u%s\"\nas_token: as-%s\n"
+		"hs_token: \"%s%s\"\nsender_localpart: %s\n"
+		"namespaces:\n  users:\n    - regex: '@.*'\n      exclusive: false\n"
+		"      m.synthetic_events:\n        events: [m.user.login]\n",
+		id, port, path, id, TOKEN, strcmp(id, "irc") == 0 ? "" : id, id) > 0);
+	assert_int_equal(fclose(out), 0);
+	f->registrations[f->config.registration_count++] = file;
+}
+
+static void
+start(struct fixture *f)
+{
+	struct err_list errs = {0};
+
+	if (f->config.registration_count == 0)
+		add_registration(f, "irc", f->receiver.port, "");
+	f->route = route_load(&f->config, &errs);
+	if (errs.count > 0)
+		fail_msg("%s", errs.texts[0]);
+	f->send = send_new(f->base, &f->config, f->route, f->store, &f->e);
+	assert_non_null(f->send);
+}
+
+static void
+restart(struct fixture *f)
+{
+	send_free(f->send);
+	f->send = send_new(f->base, &f->config, f->route, f->store, &f->e);
+	assert_non_null(f->send);
+}
+
+static void
+queue(struct fixture *f, const char *appservice, unsigned events)
+{
+	const struct store_delivery to = {
+	    appservice, "m.synthetic_events", "m.user.login"};
+	struct account_event ev = {.file = 1,
+	    .rule = "p/r",
+	    .type = "m.user.login",
+	    .user_id = "@a:b",
+	    .content = "{}",
+	    .source = "{}"};
+
+	assert_int_equal(store_begin(f->store, &f->e), 0);
+	for (; events > 0; events--) {
+		ev.offset = ++f->offset;
+		ev.ts = (int64_t)ev.offset;
+		assert_int_equal(
+		    store_put_event(f->store, "l", &ev, &to, 1, 1, NULL, &f->e), 0);
+	}
+	assert_int_equal(store_commit(f->store, &f->e), 0);
+}
+
+static uint64_t
+waiting(struct fixture *f)
+{
+	uint64_t count;
+
+	assert_int_equal(store_waiting(f->store, &count, &f->e), 0);
+	return count;
+}
+
+static struct store_queue_status *
+status_of(struct fixture *f, const char *appservice)
+{
+	struct store_queue_status *q;
+	size_t count, i;
+
+	assert_int_equal(store_queue_statuses(f->store, f->a, &q, &count, &f->e), 0);
+	for (i = 0; i < count; i++)
+		if (strcmp(q[i].appservice, appservice) == 0)
+			return &q[i];
+	fail_msg("no queue %s", appservice);
+	return NULL;
+}
+
+/* Let the loop run until the fact holds. */
+#define RUN_UNTIL(f, fact)                                                               \
+	do {                                                                             \
+		int64_t end_ = now_ms(CLOCK_MONOTONIC) + BOUND_MS;                       \
+		while (!(fact)) {                                                        \
+			if (now_ms(CLOCK_MONOTONIC) > end_)                              \
+				fail_msg("not within the bound: %s", #fact);             \
+			assert_int_equal(event_base_loop((f)->base, EVLOOP_ONCE), 0);    \
+		}                                                                        \
+	} while (0)
+
+/* Let everything run that is due now. */
+static void
+run_what_is_due(struct fixture *f)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		assert_int_equal(event_base_loop(f->base, EVLOOP_NONBLOCK), 0);
+}
+
+static void
+assert_same_request(const struct request *a, const struct request *b)
+{
+	assert_string_equal(a->id, b->id);
+	assert_string_equal(a->body.p, b->body.p);
+}
+
+static void
+assert_path(const struct request *q, const char *path)
+{
+	assert_int_equal(strncmp(q->path, path, strlen(path)), 0);
+	assert_int_equal(strlen(q->path), strlen(path) + strlen(q->id));
+}
+
+/* ---- attempts ---------------------------------------------------------- */
+
+static void
+request_is_as_the_contract_says(void **state)
+{
+	struct fixture *f = *state;
+	struct request *q = &f->receiver.requests[0];
+
+	start(f);
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 0);
+	queue(f, "irc", 2);
+	send_wake(f->send);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 1);
+	assert_string_equal(q->method, "PUT");
+	assert_path(q, NEW_PATH);
+	assert_int_equal(strncmp(q->id, "hs-", 3), 0);
+	assert_string_equal(q->authorization, "Bearer " TOKEN);
+	assert_string_equal(q->type, "application/json");
+	assert_null(q->expect);
+	assert_null(q->query_token);
+	assert_string_equal(q->body.p,
+	    "{\"events\":[],\"m.synthetic_events\":["
+	    "{\"type\":\"m.user.login\",\"content\":{},\"ts\":1},"
+	    "{\"type\":\"m.user.login\",\"content\":{},\"ts\":2}]}");
+	assert_int_equal(status_of(f, "irc")->accepted, 2);
+	assert_int_equal(status_of(f, "irc")->last_status, 200);
+}
+
+static void
+url_may_have_a_path_and_a_slash_behind_it(void **state)
+{
+	struct fixture *f = *state;
+
+	add_registration(f, "irc", f->receiver.port, "/base/");
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_path(&f->receiver.requests[0], "/base" NEW_PATH);
+}
+
+static void
+other_2xx_is_accepted(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.replies[0] = (struct reply){.status = 202};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 1);
+	assert_int_equal(status_of(f, "irc")->last_status, 202);
+}
+
+static void
+failure_is_tried_again_with_the_same_id_and_bytes(void **state)
+{
+	struct fixture *f = *state;
+	static const int statuses[] = {500, 0, 400, 413, 302, 502, 599};
+	const size_t n = sizeof(statuses) / sizeof(statuses[0]);
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		f->receiver.replies[i] = (struct reply){
+		    .status = statuses[i], .header = "Location", .value = "/"};
+	f->receiver.reply_count = n;
+	queue(f, "irc", 3);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, n + 1);
+	for (i = 1; i <= n; i++) {
+		assert_same_request(&f->receiver.requests[0], &f->receiver.requests[i]);
+		assert_path(&f->receiver.requests[i], NEW_PATH);
+	}
+	assert_string_equal(status_of(f, "irc")->last_error, "HTTP 599");
+	assert_true(status_of(f, "irc")->last_failure_ms > 0);
+}
+
+static void
+transactions_come_in_order_one_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	size_t i;
+
+	f->receiver.replies[0] = (struct reply){.status = 200};
+	f->receiver.replies[1] = (struct reply){.status = 500};
+	f->receiver.reply_count = 2;
+	queue(f, "irc", 250);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 4);
+	assert_same_request(&f->receiver.requests[1], &f->receiver.requests[2]);
+	for (i = 0; i < 3; i++) {
+		char first[32];
+
+		(void)snprintf(first, sizeof(first), "\"ts\":%zu}", i * 100 + 1);
+		assert_non_null(
+		    strstr(f->receiver.requests[i == 0 ? 0 : i + 1].body.p, first));
+	}
+}
+
+static void
+wrong_token_pauses_the_queue(void **state)
+{
+	struct fixture *f = *state;
+	int64_t before = now_ms(CLOCK_REALTIME), next;
+
+	f->config.backoff_max_ms = 300;
+	f->receiver.replies[0] = (struct reply){.status = 401};
+	f->receiver.replies[1] =
+	    (struct reply){.status = 403, .body = "{\"errcode\":\"M_FORBIDDEN\"}"};
+	f->receiver.reply_count = 2;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	next = status_of(f, "irc")->next_try_ms;
+	assert_true(next >= before + 300); /* slowly, at the first failure already */
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 2);
+	assert_non_null(strstr(status_of(f, "irc")->last_error, "HTTP 403 M_FORBIDDEN"));
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[2]);
+}
+
+static void
+old_path_is_found_and_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.only_old_path = true;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+	assert_path(&f->receiver.requests[0], NEW_PATH);
+	assert_path(&f->receiver.requests[1], OLD_PATH);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[1]);
+	assert_null(f->receiver.requests[1].query_token);
+	assert_int_equal(status_of(f, "irc")->last_failure_ms, 0);
+
+	queue(f, "irc", 1);
+	send_wake(f->send);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 3);
+	assert_path(&f->receiver.requests[2], OLD_PATH);
+}
+
+static void
+query_token_only_where_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.legacy_token_in_query = true;
+	f->receiver.only_old_path = true;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_null(f->receiver.requests[0].query_token);
+	assert_string_equal(f->receiver.requests[1].query_token, TOKEN);
+}
+
+static void
+new_path_is_first_again_where_neither_is_known(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.knows_no_path = true;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, f->receiver.count == 4);
+	f->receiver.knows_no_path = false;
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_path(&f->receiver.requests[0], NEW_PATH);
+	assert_path(&f->receiver.requests[1], OLD_PATH);
+	assert_path(&f->receiver.requests[2], NEW_PATH);
+	assert_path(&f->receiver.requests[3], OLD_PATH);
+}
+
+static void
+not_found_in_other_words_is_no_unknown_path(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.replies[0] =
+	    (struct reply){.status = 404, .body = "{\"errcode\":\"M_NOT_FOUND\"}"};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+	assert_path(&f->receiver.requests[1], NEW_PATH);
+}
+
+/* The wait that Retry-After value gives, in ms, to within the test's own time. */
+static int64_t
+wait_for(struct fixture *f, int status, const char *value)
+{
+	int64_t before = now_ms(CLOCK_REALTIME);
+
+	f->receiver.replies[0] =
+	    (struct reply){.status = status, .header = "Retry-After", .value = value};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	return status_of(f, "irc")->next_try_ms - before;
+}
+
+#define assert_about(ms, wanted) assert_in_range(ms, (wanted)-1500, (wanted) + BOUND_MS)
+
+static void
+retry_after_seconds_is_honoured(void **state)
+{
+	assert_about(wait_for(*state, 429, "120"), 120 * 1000);
+}
+
+static void
+retry_after_date_is_honoured(void **state)
+{
+	time_t then = time(NULL) + 600;
+	struct tm tm;
+	char date[64];
+
+	assert_non_null(gmtime_r(&then, &tm));
+	assert_true(strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0);
+	assert_about(wait_for(*state, 503, date), 600 * 1000);
+}
+
+static void
+retry_after_has_a_cap(void **state)
+{
+	assert_about(wait_for(*state, 503, "20000"), RETRY_AFTER_MAX_MS);
+}
+
+static void
+retry_after_counts_on_429_and_503_only(void **state)
+{
+	assert_in_range(wait_for(*state, 500, "120"), 0, BOUND_MS);
+}
+
+static void
+wait_goes_on_over_a_restart(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)wait_for(f, 429, "120");
+	restart(f);
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 1);
+	assert_int_equal(waiting(f), 1);
+}
+
+static void
+receiver_that_is_down_gets_all_when_it_is_up(void **state)
+{
+	struct fixture *f = *state;
+
+	receiver_stop(&f->receiver);
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 2);
+	assert_int_equal(status_of(f, "irc")->last_status, 0);
+	assert_non_null(strstr(status_of(f, "irc")->last_error, "onnect"));
+	receiver_start(&f->receiver, f->base);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+}
+
+static void
+dead_appservice_delays_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	add_registration(f, "dead", 1, "");
+	add_registration(f, "irc", f->receiver.port, "");
+	queue(f, "dead", 1);
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 1);
+	assert_int_equal(status_of(f, "dead")->queued, 1);
+}
+
+static void
+token_is_in_no_error(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.replies[0] =
+	    (struct reply){.status = 500, .body = "{\"errcode\":\"" TOKEN "\"}"};
+	f->receiver.replies[1] =
+	    (struct reply){.status = 500, .body = "{\"errcode\":\"M_A\\nB\"}"};
+	f->receiver.reply_count = 2;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	assert_string_equal(status_of(f, "irc")->last_error, "HTTP 500");
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_string_equal(status_of(f, "irc")->last_error, "HTTP 500");
+}
+
+static void
+answer_without_end_is_cut_and_its_status_counts(void **state)
+{
+	struct fixture *f = *state;
+	char *large = xmalloc(1024 * 1024 + 1);
+
+	memset(large, ' ', 1024 * 1024);
+	large[1024 * 1024] = '\0';
+	f->receiver.replies[0] = (struct reply){.status = 200, .body = large};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 1);
+	free(large);
+}
+
+/* ---- a store that takes nothing ---------------------------------------- */
+
+static void
+change_store(struct fixture *f, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->store_path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void
+let_store_go(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->receiver.seen = NULL;
+	change_store(f,
+	    "CREATE TRIGGER full BEFORE UPDATE ON transactions "
+	    "BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+}
+
+static void
+what_was_accepted_is_remembered_until_the_store_notes_it(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.seen = let_store_go;
+	f->receiver.arg = f;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, f->receiver.count == 1);
+	run_what_is_due(f);
+	send_wake(f->send);
+	run_what_is_due(f);
+	assert_int_equal(waiting(f), 1);
+	change_store(f, "DROP TRIGGER full");
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 1);
+}
+
+/* ---- ending ------------------------------------------------------------ */
+
+static void
+set_done(void *arg)
+{
+	struct fixture *f = arg;
+
+	assert_false(f->done);
+	f->done = true;
+}
+
+static void
+stop_now(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->receiver.seen = NULL;
+	send_stop(f->send, set_done, f);
+}
+
+static void
+stop_waits_for_the_request_under_way_and_begins_no_other(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.seen = stop_now;
+	f->receiver.arg = f;
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, f->done);
+	assert_int_equal(waiting(f), 50);
+	send_wake(f->send);
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 1);
+}
+
+static void
+stop_without_a_request_is_told_from_the_loop(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	send_stop(f->send, set_done, f);
+	assert_false(f->done);
+	RUN_UNTIL(f, f->done);
+}
+
+static void
+cut_request_is_sent_again_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, f->receiver.count == 1);
+	restart(f); /* the answer is never read */
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[1]);
+}
+
+/* The tick and the receiver apart, nothing may wake the loop when nothing waits. */
+static void
+idle_needs_no_timer(void **state)
+{
+	struct fixture *f = *state;
+
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	RUN_UNTIL(f, event_base_get_num_events(f->base, EVENT_BASE_COUNT_ADDED) == 2);
+}
+
+/* ---- verdicts ---------------------------------------------------------- */
+
+static void
+verdicts_are_as_the_contract_says(void **state)
+{
+	static const struct {
+		int status;
+		const char *errcode;
+		enum verdict_action action;
+	} rows[] = {
+	    {0, "", VERDICT_RETRY},
+	    {199, "", VERDICT_RETRY},
+	    {200, "", VERDICT_ACCEPTED},
+	    {200, "M_UNKNOWN", VERDICT_ACCEPTED},
+	    {201, "", VERDICT_ODD},
+	    {299, "", VERDICT_ODD},
+	    {307, "", VERDICT_RETRY},
+	    {400, "", VERDICT_RETRY},
+	    {401, "", VERDICT_PAUSE},
+	    {403, "M_FORBIDDEN", VERDICT_PAUSE},
+	    {404, "", VERDICT_OTHER_PATH},
+	    {404, "M_UNRECOGNIZED", VERDICT_OTHER_PATH},
+	    {404, "M_NOT_FOUND", VERDICT_RETRY},
+	    {405, "", VERDICT_OTHER_PATH},
+	    {406, "", VERDICT_RETRY},
+	    {429, "M_LIMIT_EXCEEDED", VERDICT_AS_TOLD},
+	    {500, "", VERDICT_RETRY},
+	    {503, "", VERDICT_AS_TOLD},
+	    {1000, "", VERDICT_RETRY},
+	    {-1, "", VERDICT_RETRY},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (verdict_of(rows[i].status, rows[i].errcode)->action != rows[i].action)
+			fail_msg(
+			    "wrong verdict on %d %s", rows[i].status, rows[i].errcode);
+}
+
+static void
+backoff_doubles_between_its_bounds(void **state)
+{
+	unsigned attempt;
+
+	(void)state;
+	assert_int_equal(verdict_backoff(1000, 300000, 1, 0), 1000);
+	assert_int_equal(verdict_backoff(1000, 300000, 1, 1000), 2000);
+	assert_int_equal(verdict_backoff(1000, 300000, 3, 7000), 8000);
+	assert_int_equal(verdict_backoff(1000, 1000, 9, 77), 1000);
+	for (attempt = 9; attempt < 100000; attempt += 999) {
+		assert_int_equal(verdict_backoff(1000, 300000, attempt, 299000), 300000);
+		assert_int_equal(verdict_backoff(1000, 300000, attempt, 299001), 1000);
+		assert_in_range(
+		    verdict_backoff(1000, 300000, attempt, UINT64_MAX), 1000, 300000);
+	}
+}
+
+static void
+errcode_of_odd_answers_is_none(void **state)
+{
+	static const char *const bodies[] = {"", "{", "[]", "null", "{\"errcode\":1}",
+	    "{\"errcode\":\"a b\"}", "{\"errcode\":\"the-secret-M\"}",
+	    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["};
+	char errcode[ERRCODE_MAX + 1];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		verdict_errcode(bodies[i], strlen(bodies[i]), "secret", errcode);
+		assert_string_equal(errcode, "");
+	}
+	verdict_errcode("{\"errcode\":\"M_A\"}", 17, "secret", errcode);
+	assert_string_equal(errcode, "M_A");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(request_is_as_the_contract_says),
+	    TEST(url_may_have_a_path_and_a_slash_behind_it),
+	    TEST(other_2xx_is_accepted),
+	    TEST(failure_is_tried_again_with_the_same_id_and_bytes),
+	    TEST(transactions_come_in_order_one_at_a_time),
+	    TEST(wrong_token_pauses_the_queue),
+	    TEST(old_path_is_found_and_kept),
+	    TEST(query_token_only_where_asked_for),
+	    TEST(new_path_is_first_again_where_neither_is_known),
+	    TEST(not_found_in_other_words_is_no_unknown_path),
+	    TEST(retry_after_seconds_is_honoured),
+	    TEST(retry_after_date_is_honoured),
+	    TEST(retry_after_has_a_cap),
+	    TEST(retry_after_counts_on_429_and_503_only),
+	    TEST(wait_goes_on_over_a_restart),
+	    TEST(receiver_that_is_down_gets_all_when_it_is_up),
+	    TEST(dead_appservice_delays_nobody),
+	    TEST(token_is_in_no_error),
+	    TEST(answer_without_end_is_cut_and_its_status_counts),
+	    TEST(what_was_accepted_is_remembered_until_the_store_notes_it),
+	    TEST(stop_waits_for_the_request_under_way_and_begins_no_other),
+	    TEST(stop_without_a_request_is_told_from_the_loop),
+	    TEST(cut_request_is_sent_again_as_it_was),
+	    TEST(idle_needs_no_timer),
+	    cmocka_unit_test(verdicts_are_as_the_contract_says),
+	    cmocka_unit_test(backoff_doubles_between_its_bounds),
+	    cmocka_unit_test(errcode_of_odd_answers_is_none),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
