@@ -2,6 +2,7 @@
 """The command line: help, versions, exit statuses, and what each command says."""
 import json
 import os
+import re
 
 import lib
 
@@ -26,6 +27,17 @@ def check_usage(tap):
         tap.ok(out.returncode == 2 and not out.stdout, command + " --nonsense is wrong usage", out)
     for command in ("replay", "explain", "listen"):
         tap.equal(lib.hearsay(command).returncode, 2, command + " needs an argument")
+
+
+def check_manual(tap):
+    """Every option that --help tells is in the manual, and the other way round."""
+    with open(os.path.join(lib.SOURCE, "man", "hearsay.1"), encoding="utf-8") as f:
+        page = f.read()
+    told = set()
+    for command in COMMANDS:
+        told.update(re.findall(r"--[a-z][a-z-]*", lib.hearsay(command, "--help").stdout))
+    in_manual = {"-" + o for o in re.findall(r"Fl (?:[a-zA-Z] , )?(-[a-z][a-z-]*)", page)}
+    tap.equal(sorted(in_manual), sorted(told), "hearsay(1) has the options that --help tells")
 
 
 def check_packs(tap):
@@ -140,6 +152,7 @@ def check_status(tap, folder):
 def main():
     tap = lib.Tap()
     check_usage(tap)
+    check_manual(tap)
     check_packs(tap)
     with lib.Folder() as folder:
         check_explain(tap, folder)
