@@ -71,7 +71,7 @@ struct setting {
 	}
 
 static const struct setting limit_settings[] = {
-    NUMBER("queue", KIND_COUNT, config, queue_max, 1000000, 1, INT64_MAX),
+    NUMBER("queue", KIND_COUNT, config, queue_max, 1000000, 1, 1000000000),
     NUMBER("requests", KIND_SIZE, config, request_max, 10000, 1, 10000000),
     NUMBER("request_timeout", KIND_SECONDS, config, request_timeout_ms, 600 * SECOND,
 	SECOND, DAY),

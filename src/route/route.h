@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct account_event;
 struct config;
@@ -53,5 +54,12 @@ struct route_delivery {
  */
 size_t route_event(const struct route *r, const char *server_name,
     const struct account_event *ev, struct route_delivery *out_r);
+
+/*
+ * How often PCRE2 gave up on a user's id (match limit) since the start: no
+ * event went there for it, and that is never silent.  *id_r (may be NULL) is
+ * the last such appservice's, NULL if there was none.
+ */
+uint64_t route_errors(const struct route *r, const char **id_r);
 
 #endif

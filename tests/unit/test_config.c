@@ -125,7 +125,7 @@ everything(void **state)
 	    "\"x\" ];\n"
 	    "  users = \"@.*:example\\\\.org\"; } );\n"
 	    "source = true;\n"
-	    "limits = { queue = 5000000000L; requests = 3; request_timeout = 2.5; };\n"
+	    "limits = { queue = 500L; requests = 3; request_timeout = 2.5; };\n"
 	    "send = { connect_timeout = 1; timeout = 2; backoff_min = 0.05;\n"
 	    "  backoff_max = 4; legacy_token_in_query = true; };\n");
 	assert_non_null(p->c);
@@ -157,7 +157,7 @@ everything(void **state)
 	assert_string_equal(p->c->subscriptions[0].users, "@.*:example\\.org");
 	assert_int_equal(p->c->subscriptions[0].line, 10);
 	assert_true(p->c->source);
-	assert_int_equal(p->c->queue_max, 5000000000);
+	assert_int_equal(p->c->queue_max, 500);
 	assert_int_equal(p->c->request_max, 3);
 	assert_int_equal(p->c->request_timeout_ms, 2500);
 	assert_int_equal(p->c->connect_timeout_ms, 1000);
