@@ -31,6 +31,9 @@ struct log {
 	const struct pack *pack;
 	struct zone *zone;
 	struct teller_log *teller_log;
+	struct reader *reader; /* of the piece that is being read */
+	size_t piece;          /* how many pieces were begun */
+	bool ended;
 };
 
 /* One homeserver: logs given with the same -s. */
@@ -311,29 +314,80 @@ take_events(struct replay *r, const struct account_events *events)
 	}
 }
 
+/* Open the log's next piece: 1; 0 where there is none; -1 on error. */
 static int
-read_piece(struct replay *r, struct log *log, size_t piece, struct err *e)
+next_piece(struct log *log, struct err *e)
 {
-	struct reader *reader = reader_open(log->paths[piece], e);
-	struct teller_chunk c = {.file = piece + 1};
-	struct account_events events;
+	if (log->reader != NULL)
+		return 1;
+	if (log->piece == log->path_count)
+		return 0;
+	log->reader = reader_open(log->paths[log->piece++], e);
+	return log->reader == NULL ? -1 : 1;
+}
+
+/* One chunk of a log: 1; 0 at the log's end; -1 on error. */
+static int
+read_chunk(struct replay *r, struct log *log, struct err *e)
+{
+	struct teller_chunk c = {0};
+	struct account_events events = {.last = &events.first};
 	int got;
 
-	if (reader == NULL)
-		return -1;
-	c.fallback_ms = reader_mtime_ms(reader);
-	while ((got = reader_next(reader, &c.data, &c.len, &c.offset, e)) == 1) {
-		events = (struct account_events){.last = &events.first};
-		teller_chunk(log->teller_log, &c, r->arena, &events, NULL);
-		take_events(r, &events);
-		arena_reset(r->arena);
-		r->bytes += c.len;
-		show_progress(r, reader);
+	while ((got = next_piece(log, e)) == 1) {
+		got = reader_next(log->reader, &c.data, &c.len, &c.offset, e);
+		if (got != 0)
+			break;
+		r->done_bytes += reader_size(log->reader);
+		r->long_lines += reader_long_lines(log->reader);
+		reader_close(log->reader);
+		log->reader = NULL;
 	}
-	r->done_bytes += reader_size(reader);
-	r->long_lines += reader_long_lines(reader);
-	reader_close(reader);
-	return got;
+	if (got != 1)
+		return got;
+	c.file = log->piece;
+	c.fallback_ms = reader_mtime_ms(log->reader);
+	teller_chunk(log->teller_log, &c, r->arena, &events, NULL);
+	take_events(r, &events);
+	arena_reset(r->arena);
+	r->bytes += c.len;
+	show_progress(r, log->reader);
+	return 1;
+}
+
+/* The log that is furthest behind in time; NULL where all are read. */
+static struct log *
+slowest(struct replay *r)
+{
+	struct log *found = NULL;
+	size_t l;
+
+	for (l = 0; l < r->log_count; l++)
+		if (!r->logs[l].ended &&
+		    (found == NULL ||
+			teller_log_last_ts(r->logs[l].teller_log) <
+			    teller_log_last_ts(found->teller_log)))
+			found = &r->logs[l];
+	return found;
+}
+
+/* Logs of one server tell things together, so they are read side by side. */
+static int
+read_all(struct replay *r, struct err *e)
+{
+	struct log *log;
+	int got;
+
+	while ((log = slowest(r)) != NULL) {
+		got = read_chunk(r, log, e);
+		if (got == -1)
+			return -1;
+		if (got == 0) {
+			log->ended = true;
+			teller_log_clock(log->teller_log, INT64_MAX);
+		}
+	}
+	return 0;
 }
 
 static int
@@ -349,17 +403,15 @@ by_time(const void *a, const void *b)
 static int
 replay(struct replay *r, struct err *e)
 {
-	size_t l, p, i;
+	size_t l, i;
 
 	if (patterns_load(&r->packs, r->patterns) == -1)
 		return err_set(e, "the packs have mistakes");
 	for (l = 0; l < r->log_count; l++)
 		if (open_log(r, &r->logs[l], e) == -1)
 			return -1;
-	for (l = 0; l < r->log_count; l++)
-		for (p = 0; p < r->logs[l].path_count; p++)
-			if (read_piece(r, &r->logs[l], p, e) == -1)
-				return -1;
+	if (read_all(r, e) == -1)
+		return -1;
 	if (r->kept_count > 0)
 		qsort(r->kept, r->kept_count, sizeof(*r->kept), by_time);
 	for (i = 0; i < r->kept_count; i++)
@@ -409,6 +461,7 @@ close_all(struct replay *r)
 		for (p = 0; p < r->logs[i].path_count; p++)
 			free(r->logs[i].paths[p]);
 		free(r->logs[i].paths);
+		reader_close(r->logs[i].reader);
 		zone_close(r->logs[i].zone);
 	}
 	free(r->logs);

@@ -156,6 +156,12 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	}
 }
 
+void
+teller_log_clock(struct teller_log *log, int64_t now)
+{
+	extract_log_clock(log->extract, now);
+}
+
 bool
 teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r)
 {

@@ -54,6 +54,9 @@ struct teller_trace {
 void teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
     struct account_events *out, const struct teller_trace *trace);
 
+/* As extract_log_clock. */
+void teller_log_clock(struct teller_log *log, int64_t now);
+
 /* As extract_needs. */
 bool teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r);
 /* The UTC ms of the newest line, INT64_MIN if none; and to set it from a checkpoint. */

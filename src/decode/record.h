@@ -28,7 +28,7 @@ struct record {
 	bool ts_of_line; /* false: the line has none; ts is of the envelope or as given */
 };
 
-/* The value of a field; {NULL, 0} where there is none. */
+/* The value of a field, or of a part by its name; {NULL, 0} where there is none. */
 struct slice record_field(const struct record *r, const char *name);
 
 #endif

@@ -16,6 +16,9 @@
 #undef uthash_fatal
 #define uthash_fatal(msg) mem_exhausted()
 
+/* Before any time, with room to subtract from it. */
+#define CLOCK_UNSET (INT64_MIN / 2)
+
 /* What one rule remembered of one line. */
 struct memory {
 	const struct pack_rule *rule;
@@ -52,7 +55,8 @@ struct extract_log {
 	const struct pack *pack;
 	struct memory *memories; /* oldest first */
 	size_t memory_count;
-	uint64_t seq; /* of the line taken last */
+	uint64_t seq;  /* of the line taken last */
+	int64_t clock; /* its log has come to this time */
 	struct extract_stats stats;
 };
 
@@ -68,7 +72,8 @@ struct following {
 	extract_trace *trace;
 	void *trace_arg;
 	uint32_t told; /* events of this rule on this line */
-	bool done;     /* a rule with "once" has followed */
+	bool followed; /* all that the rule asks for was at hand */
+	bool done;     /* and it follows only once */
 };
 
 struct extract *
@@ -87,6 +92,7 @@ extract_log_new(struct extract *x, const struct pack *pack)
 
 	log->extract = x;
 	log->number = ++x->log_count;
+	log->clock = CLOCK_UNSET;
 	log->pack = pack;
 	LL_PREPEND(x->logs, log);
 	return log;
@@ -169,12 +175,31 @@ context_drop(struct context *c)
 	return count;
 }
 
+/*
+ * The time that a memory's age is counted to.  What the logs of the server
+ * share waits for the slowest of them: one may be read hours behind another.
+ */
+static int64_t
+clock_for(const struct memory *m)
+{
+	const struct extract_log *log;
+	int64_t slowest = m->log->clock;
+
+	if (m->rule->key == NULL)
+		return slowest;
+	LL_FOREACH(m->log->extract->logs, log)
+	if (log->clock < slowest)
+		slowest = log->clock;
+	return slowest;
+}
+
 static void
-forget_old(struct extract_log *log, int64_t now)
+forget_old(struct extract_log *log)
 {
 	const struct extract_limits *limits = &log->extract->limits;
 
-	while (log->memories != NULL && log->memories->ts + limits->timeout_ms < now) {
+	while (log->memories != NULL &&
+	    clock_for(log->memories) - limits->timeout_ms > log->memories->ts) {
 		memory_drop(log->memories);
 		log->stats.timed_out++;
 	}
@@ -434,34 +459,8 @@ follow(struct following *f)
 		emit(f);
 	if (f->match->rule->remember)
 		remember(f);
+	f->followed = true;
 	f->done = f->match->rule->once;
-}
-
-/* Take up memories for rule->with[f->with_count…], in each combination. */
-static void
-take_up(struct following *f)
-{
-	const struct pack_rule *rule = f->match->rule;
-	struct memory *m, *next;
-	const char *name;
-	bool home;
-
-	if (f->with_count == rule->with_count) {
-		follow(f);
-		return;
-	}
-	name = rule->with[f->with_count];
-	m = recall(f, name, &home);
-	if (m == NULL)
-		trace(f, home ? OUTCOME_WITHOUT : OUTCOME_NO_CONTEXT, name, 0);
-	for (; m != NULL && !f->done; m = next) {
-		next = m->context_next;
-		while (next != NULL && next->rule != m->rule)
-			next = next->context_next;
-		f->with[f->with_count++] = m;
-		take_up(f);
-		f->with_count--;
-	}
 }
 
 /* False where something is remembered that must not be, or nobody can know. */
@@ -483,6 +482,36 @@ without_holds(struct following *f)
 		}
 	}
 	return true;
+}
+
+/* Take up memories for rule->with[f->with_count…], in each combination. */
+static void
+take_up(struct following *f)
+{
+	const struct pack_rule *rule = f->match->rule;
+	struct memory *m, *next;
+	const char *name;
+	bool home;
+
+	if (f->with_count == rule->with_count) {
+		if (without_holds(f))
+			follow(f);
+		return;
+	}
+	name = rule->with[f->with_count];
+	m = recall(f, name, &home);
+	if (m == NULL)
+		trace(f, home ? OUTCOME_WITHOUT : OUTCOME_NO_CONTEXT, name, 0);
+	for (; m != NULL && !f->done; m = next) {
+		next = m->context_next;
+		while (next != NULL && next->rule != m->rule)
+			next = next->context_next;
+		f->with[f->with_count++] = m;
+		take_up(f);
+		f->with_count--;
+		if (rule->spends && f->followed)
+			memory_drop(m);
+	}
 }
 
 static void
@@ -514,28 +543,35 @@ extract_line(struct extract_log *log, const struct extract_line *line, struct ar
 	size_t i;
 
 	log->seq++;
-	forget_old(log, line->record->ts);
+	log->clock = line->record->ts;
+	forget_old(log);
 	for (i = 0; i < line->match_count; i++) {
 		const struct match *m = &line->matches[i];
 
 		f = (struct following){
-		    log, line, m, NULL, 0, a, out, tr, trace_arg, 0, false};
+		    log, line, m, NULL, 0, a, out, tr, trace_arg, 0, false, false};
 		if (m->rule->resets)
 			reset(&f);
 		if (m->rule->ends)
 			ends = m;
-		if (!m->rule->remember && m->rule->emit == NULL)
+		if (!m->rule->remember && m->rule->emit == NULL && !m->rule->spends)
 			continue;
 		f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
-		if (without_holds(&f))
-			take_up(&f);
+		take_up(&f);
 	}
 	/* Only now, so that every rule of the closing line sees the whole request. */
 	if (ends != NULL) {
 		f = (struct following){
-		    log, line, ends, NULL, 0, a, out, tr, trace_arg, 0, false};
+		    log, line, ends, NULL, 0, a, out, tr, trace_arg, 0, false, false};
 		end_context(&f);
 	}
+}
+
+void
+extract_log_clock(struct extract_log *log, int64_t now)
+{
+	if (now > log->clock)
+		log->clock = now;
 }
 
 void

@@ -79,6 +79,12 @@ void extract_line(struct extract_log *log, const struct extract_line *line,
     struct arena *a, struct account_events *out, extract_trace *trace, void *trace_arg);
 
 /*
+ * The log has no line before the time now (UTC ms) that was not taken: it is
+ * read to its end, and other logs of its server need not wait for it.
+ */
+void extract_log_clock(struct extract_log *log, int64_t now);
+
+/*
  * The line behind the one taken last is no record: a newline in what a user
  * chose may have cut that line.  What it remembered of open ends is dropped.
  */

@@ -106,6 +106,17 @@ logger_fits(const struct pack_rule *rule, const struct record *r)
 }
 
 static bool
+format_fits(const struct pack_rule *rule, const struct record *r)
+{
+	size_t i;
+
+	for (i = 0; i < rule->format_count; i++)
+		if (strcmp(r->format->name, rule->formats[i]) == 0)
+			return true;
+	return rule->format_count == 0;
+}
+
+static bool
 level_fits(const struct pack_rule *rule, const struct record *r)
 {
 	size_t i;
@@ -167,7 +178,8 @@ rule_fits(struct collecting *c)
 	const struct pack_rule *rule = c->match->rule;
 	size_t room = rule->pattern->capture_count, g;
 
-	if (!logger_fits(rule, c->record) || !level_fits(rule, c->record))
+	if (!logger_fits(rule, c->record) || !level_fits(rule, c->record) ||
+	    !format_fits(rule, c->record))
 		return false;
 	for (g = 0; g < rule->guard_count; g++)
 		room += rule->guards[g].pattern->capture_count;

@@ -23,6 +23,7 @@ static void wrong(struct loading *l, const config_setting_t *at, const char *fmt
 static void
 wrong(struct loading *l, const config_setting_t *at, const char *fmt, ...)
 {
+	unsigned line = config_setting_source_line(at);
 	struct buf text = {0};
 	va_list ap;
 	char *what;
@@ -31,7 +32,8 @@ wrong(struct loading *l, const config_setting_t *at, const char *fmt, ...)
 	if (vasprintf(&what, fmt, ap) == -1)
 		mem_exhausted();
 	va_end(ap);
-	buf_addf(&text, "%s:%d: %s", l->pack->path, config_setting_source_line(at), what);
+	/* The file as a whole has no line. */
+	buf_addf(&text, "%s:%u: %s", l->pack->path, line == 0 ? 1 : line, what);
 	(void)err_list_add(l->errs, "%s", text.p);
 	buf_free(&text);
 	free(what);
@@ -75,6 +77,23 @@ text_of(struct loading *l, const config_setting_t *group, const char *name, bool
 		return NULL;
 	}
 	return xstrdup(config_setting_get_string(s));
+}
+
+/*
+ * The same for what names something: it stands in the events' keys and sources,
+ * in files and on command lines, where no quote or blank may come from it.
+ */
+static char *
+name_of(struct loading *l, const config_setting_t *group, const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	char *text = text_of(l, group, name, true);
+
+	if (text != NULL && (text[0] == '\0' || text[strspn(text, allowed)] != '\0'))
+		wrong(l, config_setting_get_member(group, name),
+		    "\"%s\" must be of letters, digits, '.', '_' and '-'", name);
+	return text;
 }
 
 static bool
@@ -206,7 +225,7 @@ load_tells(struct loading *l, const config_setting_t *root)
 		struct pack_tells *t = &p->tells[i];
 
 		only(l, g, names);
-		t->type = text_of(l, g, "type", true);
+		t->type = name_of(l, g, "type");
 		t->how = text_of(l, g, "how", true);
 		t->note = text_of(l, g, "note", false);
 		if (t->how != NULL && strcmp(t->how, "exact") != 0 &&
@@ -215,8 +234,8 @@ load_tells(struct loading *l, const config_setting_t *root)
 	}
 }
 
-static const char *const part_names[PART_COUNT] = {
-    "time", "level", "logger", "context", "message"};
+static const char *const part_names[PART_COUNT + 1] = {
+    "time", "level", "logger", "context", "message", NULL};
 
 static void
 load_format_keys(struct loading *l, const config_setting_t *g, struct pack_format *f)
@@ -229,6 +248,7 @@ load_format_keys(struct loading *l, const config_setting_t *g, struct pack_forma
 		    "a json or logfmt format needs \"keys\": { message = \"…\"; … }");
 		return;
 	}
+	only(l, keys, part_names);
 	for (part = 0; part < PART_COUNT; part++)
 		f->key[part] = text_of(l, keys, part_names[part], part == PART_MESSAGE);
 }
@@ -289,7 +309,7 @@ load_formats(struct loading *l, const config_setting_t *root)
 		char *kind = text_of(l, g, "kind", true);
 
 		only(l, g, names);
-		f->name = text_of(l, g, "name", true);
+		f->name = name_of(l, g, "name");
 		f->time = time_kind_of(l, g);
 		f->forgeable = bool_of(l, g, "forgeable");
 		f->ansi = bool_of(l, g, "ansi");
@@ -304,6 +324,12 @@ load_formats(struct loading *l, const config_setting_t *root)
 			wrong(l, g, "\"kind\" must be regex, json or logfmt");
 		}
 		free(kind);
+		/* Else each line would silently take the time at which it was read. */
+		if (f->time != TIME_NONE && f->key[PART_TIME] == NULL &&
+		    (f->kind != FORMAT_REGEX || f->pattern != NULL) &&
+		    f->group[PART_TIME] == 0)
+			wrong(
+			    l, g, "\"time\" is not none, but nothing is named \"time\"");
 	}
 }
 
@@ -343,7 +369,7 @@ load_emit(struct loading *l, const config_setting_t *rule)
 		return NULL;
 	}
 	emit = xcalloc(1, sizeof(*emit));
-	emit->type = text_of(l, g, "type", true);
+	emit->type = name_of(l, g, "type");
 	emit->each = text_of(l, g, "each", false);
 	n = config_setting_length(g);
 	emit->values = xcalloc((size_t)n, sizeof(*emit->values));
@@ -381,13 +407,14 @@ load_guards(struct loading *l, const config_setting_t *rule, struct pack_rule *r
 static void
 load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
-	static const char *const names[] = {"name", "logger", "levels", "fields", "match",
-	    "with", "without", "once", "remember", "key", "ends", "resets", "contextless",
-	    "emit", NULL};
+	static const char *const names[] = {"name", "formats", "logger", "levels",
+	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
+	    "ends", "resets", "contextless", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
-	r->name = text_of(l, g, "name", true);
+	r->name = name_of(l, g, "name");
+	r->formats = texts_of(l, g, "formats", &r->format_count);
 	r->logger = text_of(l, g, "logger", false);
 	r->levels = texts_of(l, g, "levels", &r->level_count);
 	load_guards(l, g, r);
@@ -397,6 +424,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->once = bool_of(l, g, "once");
 	r->remember = bool_of(l, g, "remember");
 	r->key = text_of(l, g, "key", false);
+	r->spends = bool_of(l, g, "spends");
 	r->ends = bool_of(l, g, "ends");
 	r->resets = bool_of(l, g, "resets");
 	r->contextless = bool_of(l, g, "contextless");
@@ -456,6 +484,8 @@ load_sample_event(struct loading *l, const config_setting_t *g)
 	if (event == NULL || content == NULL)
 		mem_exhausted();
 	json_object_object_add(event, "content", content);
+	if (config_setting_get_member(g, "type") == NULL)
+		wrong(l, g, "\"type\" is missing");
 	for (i = 0; i < n; i++) {
 		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
 		const char *name = config_setting_name(s);
@@ -530,8 +560,55 @@ captures(const struct pattern *p, const char *name)
 	return false;
 }
 
+/* Does r, or what it takes up, ask for the rule sought?  seen: which rules were asked. */
 static bool
-has_capture(const struct pack *p, const struct pack_rule *r, const char *name)
+leads_to(const struct pack *p, const struct pack_rule *r, const struct pack_rule *sought,
+    bool *seen)
+{
+	const struct pack_rule *with;
+	size_t i;
+
+	for (i = 0; i < r->with_count; i++) {
+		with = pack_rule_find(p, r->with[i]);
+		if (with == NULL)
+			continue;
+		if (with == sought)
+			return true;
+		if (seen[with - p->rules])
+			continue;
+		seen[with - p->rules] = true;
+		if (leads_to(p, with, sought, seen))
+			return true;
+	}
+	return false;
+}
+
+/* Rules that wait for each other would never be remembered. */
+static bool
+check_circles(struct loading *l, const config_setting_t *list)
+{
+	const struct pack *p = l->pack;
+	bool none = true, *seen;
+	size_t i;
+
+	for (i = 0; i < p->rule_count; i++) {
+		seen = xcalloc(p->rule_count, sizeof(*seen));
+		if (p->rules[i].name != NULL &&
+		    leads_to(p, &p->rules[i], &p->rules[i], seen)) {
+			wrong(l, config_setting_get_elem(list, (unsigned)i),
+			    "rule \"%s\" asks, by its \"with\", for itself",
+			    p->rules[i].name);
+			none = false;
+		}
+		free(seen);
+	}
+	return none;
+}
+
+/* Is name captured by r, or by what the first with_count of its "with" remember? */
+static bool
+has_capture(
+    const struct pack *p, const struct pack_rule *r, size_t with_count, const char *name)
 {
 	const struct pack_rule *with;
 	size_t i;
@@ -541,14 +618,19 @@ has_capture(const struct pack *p, const struct pack_rule *r, const char *name)
 	for (i = 0; i < r->guard_count; i++)
 		if (captures(r->guards[i].pattern, name))
 			return true;
-	for (i = 0; i < r->with_count; i++) {
+	for (i = 0; i < with_count; i++) {
 		with = pack_rule_find(p, r->with[i]);
-		if (with != NULL && with != r && has_capture(p, with, name))
+		if (with != NULL && has_capture(p, with, with->with_count, name))
 			return true;
 	}
 	return false;
 }
 
+/*
+ * Each of names remembers; and where it does so by a key, the key's value is at
+ * hand when it is looked for: "with" has what stands before it, "without" comes
+ * before all of them.
+ */
 static void
 check_remembered(struct loading *l, const config_setting_t *at, const struct pack_rule *r,
     char *const *names, size_t count)
@@ -562,11 +644,28 @@ check_remembered(struct loading *l, const config_setting_t *at, const struct pac
 			wrong(l, at,
 			    "rule \"%s\": there is no rule \"%s\" that remembers",
 			    r->name, names[i]);
-		else if (other->key != NULL && !has_capture(l->pack, r, other->key))
+		else if (other->key != NULL &&
+		    !has_capture(l->pack, r, names == r->with ? i : 0, other->key))
 			wrong(l, at,
-			    "rule \"%s\": \"%s\" is remembered by \"%s\", which is not "
-			    "captured here",
+			    "rule \"%s\": \"%s\" is remembered by \"%s\", which nothing "
+			    "captures before",
 			    r->name, names[i], other->key);
+	}
+}
+
+static void
+check_formats(struct loading *l, const config_setting_t *at, const struct pack_rule *r)
+{
+	size_t i, f;
+
+	for (i = 0; i < r->format_count; i++) {
+		for (f = 0; f < l->pack->format_count; f++)
+			if (l->pack->formats[f].name != NULL &&
+			    strcmp(l->pack->formats[f].name, r->formats[i]) == 0)
+				break;
+		if (f == l->pack->format_count)
+			wrong(l, at, "rule \"%s\": there is no format \"%s\"", r->name,
+			    r->formats[i]);
 	}
 }
 
@@ -578,12 +677,12 @@ check_emit(struct loading *l, const config_setting_t *at, const struct pack_rule
 
 	if (emit == NULL)
 		return;
-	if (emit->each != NULL && !has_capture(l->pack, r, emit->each))
+	if (emit->each != NULL && !has_capture(l->pack, r, r->with_count, emit->each))
 		wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name, emit->each);
 	for (i = 0; i < emit->value_count; i++)
 		if (emit->values[i].kind == VALUE_CAPTURE &&
 		    emit->values[i].text != NULL &&
-		    !has_capture(l->pack, r, emit->values[i].text))
+		    !has_capture(l->pack, r, r->with_count, emit->values[i].text))
 			wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name,
 			    emit->values[i].text);
 }
@@ -594,6 +693,9 @@ check_rules(struct loading *l, const config_setting_t *root)
 	const config_setting_t *list = config_setting_get_member(root, "rules");
 	size_t i;
 
+	/* The checks below follow "with" from rule to rule. */
+	if (!check_circles(l, list))
+		return;
 	for (i = 0; i < l->pack->rule_count; i++) {
 		const config_setting_t *at = config_setting_get_elem(list, (unsigned)i);
 		const struct pack_rule *r = &l->pack->rules[i];
@@ -603,9 +705,10 @@ check_rules(struct loading *l, const config_setting_t *root)
 			continue;
 		if (pack_rule_find(l->pack, r->name) != r)
 			wrong(l, at, "there are two rules \"%s\"", r->name);
+		check_formats(l, at, r);
 		check_remembered(l, at, r, r->with, r->with_count);
 		check_remembered(l, at, r, r->without, r->without_count);
-		if (r->key != NULL && !has_capture(l->pack, r, r->key))
+		if (r->key != NULL && !has_capture(l->pack, r, r->with_count, r->key))
 			wrong(l, at, "rule \"%s\": nothing captures its key \"%s\"",
 			    r->name, r->key);
 		check_emit(l, at, r);
@@ -635,7 +738,7 @@ load_about(struct loading *l, const config_setting_t *root)
 	struct pack *p = l->pack;
 
 	only(l, root, names);
-	p->name = text_of(l, root, "name", true);
+	p->name = name_of(l, root, "name");
 	p->title = text_of(l, root, "title", true);
 	p->versions = text_of(l, root, "versions", true);
 	p->needs = text_of(l, root, "needs", true);
@@ -726,6 +829,7 @@ free_rule(struct pack_rule *r)
 		pattern_free(r->guards[i].pattern);
 	}
 	free(r->guards);
+	free_texts(r->formats, r->format_count);
 	free_texts(r->levels, r->level_count);
 	free_texts(r->with, r->with_count);
 	free_texts(r->without, r->without_count);

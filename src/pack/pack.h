@@ -89,7 +89,10 @@ struct pack_emit {
 	size_t value_count;
 };
 
-/* A field of the record that must match; its captures are the rule's as well. */
+/*
+ * A field of the record (or a part, by its name) that must match; its captures
+ * are the rule's as well.
+ */
 struct pack_guard {
 	char *field;
 	struct pattern *pattern;
@@ -97,6 +100,8 @@ struct pack_guard {
 
 struct pack_rule {
 	char *name;
+	char **formats; /* only records of these; none: any */
+	size_t format_count;
 	char *
 	    logger; /* the record's logger is this, or begins with it where it ends in '*'; NULL: any */
 	char **levels; /* any of these; none: any */
@@ -112,8 +117,9 @@ struct pack_rule {
 	 * once, for the first).  without: only if none of these is remembered.
 	 * remember: all captures are kept by the rule's name under the context of
 	 * the log, or, with a key, under the value of the capture of that name for
-	 * all logs of the server.  ends: the context ends here.  resets: every
-	 * context of the log ends here (the server began anew).
+	 * all logs of the server.  spends: the memories that were taken up are
+	 * dropped.  ends: the context ends here.  resets: every context of the log
+	 * ends here (the server began anew).
 	 */
 	char **with;
 	size_t with_count;
@@ -122,6 +128,7 @@ struct pack_rule {
 	bool once;
 	bool remember;
 	char *key;
+	bool spends;
 	bool ends;
 	bool resets;
 	bool contextless; /* "without" holds too where the record has no context at all */
