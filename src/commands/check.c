@@ -1,0 +1,418 @@
+#include <errno.h>
+#include <getopt.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/zone.h"
+#include "commands/commands.h"
+#include "commands/patterns.h"
+#include "config/config.h"
+#include "decode/decoder.h"
+#include "pack/pack.h"
+#include "route/route.h"
+#include "tail/reader.h"
+
+#define LOOK_LINES 1000 /* of the beginning of a log */
+#define LOOK_BYTES ((size_t)1024 * 1024)
+
+struct check {
+	struct config *config;
+	struct pack_set packs;
+	size_t problems;
+};
+
+/* One log file, or what a glob matched. */
+struct looked {
+	const struct config_log *config;
+	const char *path;
+};
+
+/* What the first lines of a log show. */
+struct findings {
+	size_t lines, records;
+	size_t levels;                    /* records with a level */
+	size_t informed;                  /* of these, at INFO or below it */
+	const struct pack_format *format; /* of the last record */
+	const struct pack_format *forgeable;
+};
+
+static const char usage_text[] =
+    "usage: hearsay check [OPTION...]\n"
+    "Check configuration, packs, registrations, permissions and logs.\n"
+    "\n"
+    "  -c, --config FILE      instead of the installed hearsay.conf\n"
+    "  -h, --help             this text\n";
+
+static void
+tell(FILE *to, const char *fmt, va_list ap)
+{
+	(void)vfprintf(to, fmt, ap);
+	(void)fputc('\n', to);
+}
+
+static void problem(struct check *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void fine(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+problem(struct check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->problems++;
+	va_start(ap, fmt);
+	tell(stderr, fmt, ap);
+	va_end(ap);
+}
+
+static void
+warning(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)fputs("warning: ", stderr);
+	tell(stderr, fmt, ap);
+	va_end(ap);
+}
+
+static void
+fine(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)fputs("ok: ", stdout);
+	tell(stdout, fmt, ap);
+	va_end(ap);
+}
+
+/* ---- packs, registrations, store ------------------------------------------------ */
+
+static void
+check_packs(struct check *c)
+{
+	struct err_list errs = {0};
+	int ok;
+
+	ok = pack_set_load(
+	    &c->packs, c->config->pattern_dirs, c->config->pattern_dir_count, &errs);
+	c->problems += errors_print(&errs);
+	if (ok == 0)
+		fine("%zu packs", c->packs.count);
+}
+
+static void
+check_appservice(const struct appservice *a)
+{
+	struct stat st;
+
+	if (stat(a->path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		warning("%s: everybody can read its tokens (mode %04o); chmod o-r",
+		    a->path, (unsigned)st.st_mode & 07777);
+	if (a->disabled)
+		return;
+	if (!a->subscribed)
+		fine("%s: \"%s\" asks for no account events", a->path, a->id);
+	else if (a->url == NULL)
+		warning("%s: \"%s\" asks for events and has no url: nothing is delivered",
+		    a->path, a->id);
+	else
+		fine("%s: \"%s\" is told at %s", a->path, a->id, a->url);
+}
+
+static void
+check_registrations(struct check *c)
+{
+	struct err_list errs = {0};
+	struct route *r = route_load(c->config, &errs);
+	size_t i, told = 0;
+
+	c->problems += errors_print(&errs);
+	for (i = 0; i < route_count(r); i++) {
+		const struct appservice *a = route_appservice(r, i);
+
+		check_appservice(a);
+		told += a->subscribed && !a->disabled && a->url != NULL;
+	}
+	if (told == 0)
+		warning("%s: no appservice is told of anything; see \"registrations\"",
+		    c->config->path);
+	route_free(r);
+}
+
+/* The events that wait in it are whom-did-what: nobody else's business. */
+static void
+check_store(struct check *c)
+{
+	const char *path = c->config->store, *slash = strrchr(path, '/');
+	char *dir = xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+	size_t before = c->problems;
+	struct stat st;
+
+	if (stat(dir, &st) == -1)
+		problem(c, "%s: cannot be looked at, and the store must go there: %s",
+		    dir, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		problem(c, "%s: is no directory, and the store must go there", dir);
+	else if (access(dir, W_OK | X_OK) == -1)
+		problem(
+		    c, "%s: the store cannot be written there: %s", dir, strerror(errno));
+	else if ((st.st_mode & 077) != 0)
+		warning("%s: others can look into it (mode %04o); chmod 700", dir,
+		    (unsigned)st.st_mode & 07777);
+	if (access(path, F_OK) == 0 && access(path, R_OK | W_OK) == -1)
+		problem(c, "%s: cannot be read and written: %s", path, strerror(errno));
+	if (c->problems == before)
+		fine("%s: the store can be written", path);
+	free(dir);
+}
+
+/* ---- logs ---------------------------------------------------------------------------- */
+
+/* INFO, or what is told only where INFO is told as well. */
+static bool
+is_info(struct slice level)
+{
+	static const char *const names[] = {"INFO", "DEBUG", "TRACE"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (level.len == strlen(names[i]) &&
+		    strncasecmp(level.p, names[i], level.len) == 0)
+			return true;
+	return false;
+}
+
+static void
+take_record(struct findings *f, const struct record *r)
+{
+	const struct slice level = r->part[PART_LEVEL];
+
+	f->records++;
+	f->levels += level.len > 0;
+	f->informed += is_info(level);
+	f->format = r->format;
+	if (r->format->forgeable)
+		f->forgeable = r->format;
+}
+
+static struct findings
+look_at_lines(const struct pack *pack, struct zone *zone, struct slice text)
+{
+	const char *p = text.p, *end = text.p + text.len, *newline;
+	struct decoder *d = decoder_new(pack, zone);
+	struct arena *a = arena_new();
+	struct findings f = {0};
+	struct record record;
+
+	/* What lies behind the last newline may be half a line. */
+	while (f.lines < LOOK_LINES && p < end &&
+	    (newline = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+		f.lines++;
+		if (decoder_line(
+			d, (struct slice){p, (size_t)(newline - p)}, 0, a, &record) == 1)
+			take_record(&f, &record);
+		arena_reset(a);
+		p = newline + 1;
+	}
+	arena_free(a);
+	decoder_free(d);
+	return f;
+}
+
+/* The beginning of the file.  0, or -1 on error. */
+static int
+read_beginning(const char *path, struct buf *text, struct err *e)
+{
+	struct reader *r = reader_open(path, e);
+	const char *data;
+	uint64_t offset;
+	size_t len;
+	int got;
+
+	if (r == NULL)
+		return -1;
+	while ((got = reader_next(r, &data, &len, &offset, e)) == 1) {
+		buf_add(text, data, len);
+		if (text->len >= LOOK_BYTES)
+			break;
+	}
+	reader_close(r);
+	return got == -1 ? -1 : 0;
+}
+
+static void
+tell_findings(struct check *c, const struct looked *l, const struct pack *pack,
+    const struct findings *f)
+{
+	if (f->records == 0) {
+		problem(c,
+		    "%s:%u: %s: the pack \"%s\" knows none of its first %zu lines; is "
+		    "it of another server, or of a format of your own?",
+		    c->config->path, l->config->line, l->path, pack->name, f->lines);
+		return;
+	}
+	fine("%s: %s, format \"%s\", %zu of the first %zu lines are records", l->path,
+	    pack->title, f->format->name, f->records, f->lines);
+	if (f->levels > 0 && f->informed == 0)
+		warning("%s: not one of its first %zu records is of level INFO, so that "
+			"little can be told; it needs: %s",
+		    l->path, f->records, pack->needs);
+	if (f->forgeable != NULL)
+		warning("%s: in its format \"%s\" users can forge whole lines, and with "
+			"them events; prefer a JSON format, where they cannot",
+		    l->path, f->forgeable->name);
+}
+
+/* The pack of a log, configured or found from its lines; NULL (told) where there is none. */
+static const struct pack *
+pack_of(struct check *c, const struct looked *l, struct slice text)
+{
+	const struct pack *pack;
+
+	if (l->config->pack == NULL) {
+		pack = patterns_find_in(&c->packs, text.p, text.len);
+		if (pack == NULL)
+			problem(c,
+			    "%s:%u: %s: no pack knows its first lines; name one with "
+			    "\"pack\"",
+			    c->config->path, l->config->line, l->path);
+		return pack;
+	}
+	pack = pack_set_find(&c->packs, l->config->pack);
+	if (pack == NULL)
+		problem(c, "%s:%u: there is no pack \"%s\"; `hearsay packs' lists them",
+		    c->config->path, l->config->line, l->config->pack);
+	return pack;
+}
+
+static void
+check_lines(struct check *c, const struct looked *l, struct slice text)
+{
+	const struct pack *pack;
+	struct findings f;
+	struct zone *zone;
+	struct err e;
+
+	if (text.len == 0 || memchr(text.p, '\n', text.len) == NULL) {
+		fine("%s: is empty; what it is shows when something is written", l->path);
+		return;
+	}
+	pack = pack_of(c, l, text);
+	if (pack == NULL)
+		return;
+	zone = zone_open(l->config->timezone, &e);
+	if (zone == NULL) {
+		problem(c, "%s:%u: %s", c->config->path, l->config->line, e.text);
+		return;
+	}
+	f = look_at_lines(pack, zone, text);
+	tell_findings(c, l, pack, &f);
+	zone_close(zone);
+}
+
+static void
+check_file(struct check *c, const struct looked *l)
+{
+	struct buf text = {0};
+	struct stat st;
+	struct err e;
+
+	if (stat(l->path, &st) == -1)
+		problem(c, "%s:%u: %s: %s", c->config->path, l->config->line, l->path,
+		    strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		problem(c, "%s:%u: %s: is no regular file", c->config->path,
+		    l->config->line, l->path);
+	else if (read_beginning(l->path, &text, &e) == -1)
+		problem(c, "%s:%u: %s", c->config->path, l->config->line, e.text);
+	else
+		check_lines(c, l, (struct slice){text.p, text.len});
+	buf_free(&text);
+}
+
+static void
+check_log(struct check *c, const struct config_log *log)
+{
+	glob_t found = {0};
+	size_t i;
+
+	if (glob(log->path, GLOB_NOMAGIC, NULL, &found) != 0)
+		problem(c, "%s:%u: no file that can be seen matches %s", c->config->path,
+		    log->line, log->path);
+	for (i = 0; i < found.gl_pathc; i++) {
+		const struct looked l = {log, found.gl_pathv[i]};
+
+		check_file(c, &l);
+	}
+	globfree(&found);
+}
+
+/* ---- the command ------------------------------------------------------------------------ */
+
+static int
+check(const char *path)
+{
+	struct check c = {0};
+	struct err_list errs = {0};
+	size_t s, l;
+
+	/* What is fine and what is not come in order, wherever both go. */
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	c.config = config_load(path, &errs);
+	if (c.config == NULL) {
+		(void)errors_print(&errs);
+		return EXIT_FAILED;
+	}
+	fine("%s", path);
+	check_packs(&c);
+	check_registrations(&c);
+	check_store(&c);
+	for (s = 0; s < c.config->server_count; s++)
+		for (l = 0; l < c.config->servers[s].log_count; l++)
+			check_log(&c, &c.config->servers[s].logs[l]);
+	if (geteuid() == 0)
+		puts("note: root may read and write everything; to see what the daemon "
+		     "may, check as its user");
+	pack_set_clear(&c.packs);
+	config_free(c.config);
+	return c.problems > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+int
+cmd_check(int argc, char **argv)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	const char *path = config_default_path();
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return EXIT_DONE;
+		default:
+			fputs(usage_text, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	return check(path);
+}
