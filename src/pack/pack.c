@@ -629,7 +629,7 @@ has_capture(
 /*
  * Each of names remembers; and where it does so by a key, the key's value is at
  * hand when it is looked for: "with" has what stands before it, "without" comes
- * before all of them.
+ * after all of them.
  */
 static void
 check_remembered(struct loading *l, const config_setting_t *at, const struct pack_rule *r,
@@ -645,7 +645,8 @@ check_remembered(struct loading *l, const config_setting_t *at, const struct pac
 			    "rule \"%s\": there is no rule \"%s\" that remembers",
 			    r->name, names[i]);
 		else if (other->key != NULL &&
-		    !has_capture(l->pack, r, names == r->with ? i : 0, other->key))
+		    !has_capture(
+			l->pack, r, names == r->with ? i : r->with_count, other->key))
 			wrong(l, at,
 			    "rule \"%s\": \"%s\" is remembered by \"%s\", which nothing "
 			    "captures before",

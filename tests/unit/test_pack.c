@@ -163,7 +163,7 @@ a_pack_is_read_whole(void **state)
 	    " remember = true; },"
 	    "{ name = \"second\"; levels = [\"INFO\", \"WARN\"];"
 	    " fields = ( { name = \"code\"; match = \"2..\"; } );"
-	    " match = \"end of it %{user_id:user}\"; with = [\"first\"]; without = [\"third\"];"
+	    " match = \"end of it\"; with = [\"first\"]; without = [\"third\"];"
 	    " once = true; ends = true; contextless = true;"
 	    " emit = { type = \"m.user.logout\"; each = \"list\";"
 	    " user_id = \"$user\"; device_id = \"$list\";"
