@@ -108,7 +108,7 @@ check_packs(struct check *c)
 	    &c->packs, c->config->pattern_dirs, c->config->pattern_dir_count, &errs);
 	c->problems += errors_print(&errs);
 	if (ok == 0)
-		fine("%zu packs", c->packs.count);
+		fine("packs: %zu", c->packs.count);
 }
 
 static void

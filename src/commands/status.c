@@ -165,7 +165,7 @@ print_queue(const struct status *s, const struct store_queue_status *q)
 		printf("status %d: ", q->last_status);
 	printf("%s\n", q->last_error);
 	if (q->attempts > 0)
-		printf("  next try      %s, after %u\n",
+		printf("  next try      %s, tries so far: %u\n",
 		    q->next_try_ms == 0 ? "at once" : time_text(s, q->next_try_ms),
 		    q->attempts);
 }
