@@ -213,12 +213,7 @@ static void answered(void *arg, const struct http_answer *answer);
 static char *
 url_of(const struct queue *q)
 {
-	const char *url = q->appservice->url;
-	size_t len = strlen(url);
-
-	while (len > 0 && url[len - 1] == '/')
-		len--;
-	return xasprintf("%.*s%s/transactions/%s", (int)len, url,
+	return xasprintf("%s%s/transactions/%s", q->appservice->url,
 	    q->legacy ? "" : "/_matrix/app/v1", q->txn.id);
 }
 

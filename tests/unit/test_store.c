@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -326,6 +328,47 @@ kill_in_the_middle_leaves_what_was_committed(void **state)
 	assert_false(put(f, 1, "{}", "irc", KEY));
 	assert_true(put(f, 2, "{}", "irc", KEY));
 	commit(f);
+}
+
+static void
+limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes == 0 ? limit.rlim_max : bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void
+failed_write_leaves_the_store_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	char *content = xmalloc(300001);
+	struct account_event ev = event_at(2, content);
+	struct store_delivery to = {"irc", KEY, "m.user.login"};
+
+	memset(content, ' ', 300000);
+	memcpy(content, "{}", 2);
+	content[300000] = '\0';
+	queue(f, 1, 1, "irc");
+	(void)signal(SIGXFSZ, SIG_IGN);
+	limit_files(100000);
+	begin(f);
+	if (store_put_event(f->s, LOG, &ev, &to, 1, 1, NULL, &f->e) == 0)
+		assert_int_equal(store_commit(f->s, &f->e), -1);
+	assert_non_null(strstr(f->e.text, f->path));
+	store_rollback(f->s);
+	assert_int_equal(waiting(f), 1);
+	limit_files(0);
+
+	begin(f);
+	assert_int_equal(store_put_event(f->s, LOG, &ev, &to, 1, 1, NULL, &f->e), 0);
+	commit(f);
+	assert_int_equal(waiting(f), 2);
+	reopen(f);
+	assert_int_equal(waiting(f), 2);
+	free(content);
 }
 
 static void
@@ -851,6 +894,7 @@ main(void)
 	    TEST(checkpoints_come_back_as_they_were),
 	    TEST(rollback_leaves_nothing),
 	    TEST(kill_in_the_middle_leaves_what_was_committed),
+	    TEST(failed_write_leaves_the_store_as_it_was),
 	    TEST(event_of_a_known_place_is_left_alone),
 	    TEST(body_is_as_the_contract_says),
 	    TEST(id_never_looks_like_an_integer_nor_repeats),
