@@ -405,8 +405,8 @@ replay(struct replay *r, struct err *e)
 {
 	size_t l, i;
 
-	if (patterns_load(&r->packs, r->patterns) == -1)
-		return err_set(e, "the packs have mistakes");
+	/* A mistake in one pack was printed; the others do. */
+	(void)patterns_load(&r->packs, r->patterns);
 	for (l = 0; l < r->log_count; l++)
 		if (open_log(r, &r->logs[l], e) == -1)
 			return -1;
@@ -440,6 +440,9 @@ summary(const struct replay *r)
 		if (st.torn > 0)
 			fprintf(stderr, ", %" PRIu64 " lines torn by a newline in them",
 			    st.torn);
+		if (st.doubted > 0)
+			fprintf(
+			    stderr, ", %" PRIu64 " lines that may be forged", st.doubted);
 		fputc('\n', stderr);
 	}
 	if (r->long_lines > 0)

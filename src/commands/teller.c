@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 #include "decode/decoder.h"
+#include "extract/account_event.h"
+#include "extract/doubt.h"
 #include "match/match.h"
 #include "match/scan.h"
 #include "pack/pack.h"
@@ -12,6 +14,7 @@
 struct teller {
 	char *server_name;
 	struct extract *extract;
+	struct extract *shadow; /* what doubted lines would have told */
 	struct teller_log *logs;
 };
 
@@ -20,7 +23,11 @@ struct teller_log {
 	struct scan *scan;
 	struct decoder *decoder;
 	struct matcher *matcher;
+	const struct pack *pack;
 	struct extract_log *extract;
+	struct extract_log *shadow;
+	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
+	uint64_t doubted;
 	bool open; /* the newest line remembered an open end; what follows it decides */
 };
 
@@ -40,6 +47,7 @@ teller_new(const char *server_name, const struct extract_limits *limits)
 
 	t->server_name = server_name == NULL ? NULL : xstrdup(server_name);
 	t->extract = extract_new(limits);
+	t->shadow = extract_new(limits);
 	return t;
 }
 
@@ -51,7 +59,9 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->scan = scan_new(pack);
 	log->decoder = decoder_new(pack, zone);
 	log->matcher = matcher_new(pack, t->server_name);
+	log->pack = pack;
 	log->extract = extract_log_new(t->extract, pack);
+	log->shadow = extract_log_new(t->shadow, pack);
 	LL_PREPEND(t->logs, log);
 	return log;
 }
@@ -68,11 +78,24 @@ teller_free(struct teller *t)
 		scan_free(log->scan);
 		decoder_free(log->decoder);
 		matcher_free(log->matcher);
+		doubt_free(log->doubt);
 		free(log);
 	}
 	extract_free(t->extract);
+	extract_free(t->shadow);
 	free(t->server_name);
 	free(t);
+}
+
+static bool
+resets(const struct match *matches, size_t count)
+{
+	size_t m;
+
+	for (m = 0; m < count; m++)
+		if (matches[m].rule->resets)
+			return true;
+	return false;
 }
 
 static bool
@@ -88,6 +111,62 @@ remembers_open_end(const struct match *matches, size_t count)
 	return false;
 }
 
+/* A rule would have remembered or told something. */
+static bool
+means_something(const struct extract_line *line)
+{
+	size_t i;
+
+	for (i = 0; i < line->match_count; i++)
+		if (line->matches[i].rule->remember ||
+		    line->matches[i].rule->emit != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * A line that may be a user's text goes the same way, but apart: what it would
+ * have told becomes a report of a suspected forgery.
+ */
+static void
+take_doubted(struct telling *t, const struct extract_line *line,
+    enum doubt_verdict verdict, const char *why)
+{
+	struct account_events events = {.last = &events.first};
+	struct account_event *ev, *next;
+	size_t i;
+
+	t->log->doubted += verdict == DOUBT_FORGED || means_something(line);
+	for (i = 0; t->trace != NULL && i < line->match_count; i++)
+		t->trace->rule(t->trace->arg, &line->matches[i], OUTCOME_DOUBTED, why, 0);
+	extract_line(t->log->shadow, line, t->arena, &events, NULL, NULL);
+	for (ev = events.first; ev != NULL; ev = next) {
+		next = ev->next;
+		account_event_suspect(ev, t->arena);
+		account_events_add(t->out, ev);
+	}
+}
+
+/*
+ * In a log with lines that users can forge every line is doubted, whatever its
+ * own format: a forged line may be of another.
+ */
+static enum doubt_verdict
+judge(struct teller_log *log, const struct record *record, uint64_t offset,
+    const struct match *matches, size_t count, const char **why_r)
+{
+	enum doubt_verdict verdict;
+
+	if (log->doubt == NULL && record->format->forgeable)
+		log->doubt = doubt_new(log->pack);
+	if (log->doubt == NULL)
+		return DOUBT_NONE;
+	verdict = doubt_record(log->doubt, offset, record, matches, count, why_r);
+	if (verdict == DOUBT_NONE && resets(matches, count))
+		doubt_reset(log->doubt);
+	return verdict;
+}
+
 static void
 take_line(struct telling *t, struct slice line, size_t offset)
 {
@@ -99,7 +178,9 @@ take_line(struct telling *t, struct slice line, size_t offset)
 	    .record = &record,
 	    .again = t->chunk->again,
 	};
-	struct match *matches;
+	struct match *matches = NULL;
+	enum doubt_verdict verdict;
+	const char *why;
 	int is_record;
 
 	is_record =
@@ -114,6 +195,11 @@ take_line(struct telling *t, struct slice line, size_t offset)
 		    is_record == 1 ? &record : NULL, taken.match_count);
 	if (taken.match_count == 0)
 		return;
+	if (judge(log, &record, taken.offset, matches, taken.match_count, &why) !=
+	    DOUBT_NONE) {
+		take_doubted(t, &taken, why);
+		return;
+	}
 	extract_line(log->extract, &taken, t->arena, t->out,
 	    t->trace == NULL ? NULL : t->trace->rule,
 	    t->trace == NULL ? NULL : t->trace->arg);
@@ -122,18 +208,21 @@ take_line(struct telling *t, struct slice line, size_t offset)
 
 /*
  * A user's text with a newline in it looks like a line that ends early and one
- * that is no record.  Half of a device id is not told.
+ * that is no record, or that can't be true.  Half of a device id is not told.
  */
 static void
-look_behind_open_end(struct telling *t, struct slice following)
+look_behind_open_end(struct telling *t, struct slice following, size_t offset)
 {
+	struct teller_log *log = t->log;
 	struct record record;
+	const char *why;
 
-	t->log->open = false;
-	if (decoder_line(t->log->decoder, following, t->chunk->fallback_ms, t->arena,
-		&record) == 1)
+	log->open = false;
+	if (decoder_line(
+		log->decoder, following, t->chunk->fallback_ms, t->arena, &record) == 1 &&
+	    judge(log, &record, t->chunk->offset + offset, NULL, 0, &why) == DOUBT_NONE)
 		return;
-	extract_torn(t->log->extract);
+	extract_torn(log->extract);
 	if (t->trace != NULL)
 		t->trace->torn(t->trace->arg);
 }
@@ -148,11 +237,11 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 
 	scan_begin(log->scan, c->data, c->len);
 	if (log->open && scan_following(log->scan, &line, &offset) == 1)
-		look_behind_open_end(&t, line);
+		look_behind_open_end(&t, line, offset);
 	while (scan_next(log->scan, &line, &offset) == 1) {
 		take_line(&t, line, offset);
 		if (log->open && scan_following(log->scan, &line, &offset) == 1)
-			look_behind_open_end(&t, line);
+			look_behind_open_end(&t, line, offset);
 	}
 }
 
@@ -184,4 +273,5 @@ void
 teller_log_stats(const struct teller_log *log, struct extract_stats *st_r)
 {
 	extract_log_stats(log->extract, st_r);
+	st_r->doubted = log->doubted;
 }

@@ -4,6 +4,24 @@
 
 #include "base/mem.h"
 
+void
+account_events_add(struct account_events *list, struct account_event *ev)
+{
+	ev->next = NULL;
+	*list->last = ev;
+	list->last = &ev->next;
+	list->count++;
+}
+
+void
+account_event_suspect(struct account_event *ev, struct arena *a)
+{
+	/* A content always has its user_id, so it is never empty. */
+	ev->content =
+	    arena_printf(a, "{\"type\":\"%s\",%s", ev->type, ev->content + strlen("{"));
+	ev->type = TYPE_FORGERY_SUSPECTED;
+}
+
 const char *
 account_event_with_source(const struct account_event *ev, struct arena *a)
 {

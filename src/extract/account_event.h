@@ -31,6 +31,16 @@ struct account_events {
 	unsigned count;
 };
 
+/* Append ev, which must outlive the list. */
+void account_events_add(struct account_events *list, struct account_event *ev);
+
+/*
+ * Make of ev a report that a user seems to have forged the lines of it: another
+ * type, and the one that was forged in the content; in the arena.
+ */
+#define TYPE_FORGERY_SUSPECTED "org.hearsay.forgery_suspected"
+void account_event_suspect(struct account_event *ev, struct arena *a);
+
 /* The content with the source in it, under org.hearsay.source; in the arena. */
 const char *account_event_with_source(const struct account_event *ev, struct arena *a);
 

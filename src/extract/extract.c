@@ -421,9 +421,7 @@ tell(struct following *f, const struct slice *item)
 	f->told++;
 	if (f->line->again)
 		return;
-	*f->out->last = ev;
-	f->out->last = &ev->next;
-	f->out->count++;
+	account_events_add(f->out, ev);
 }
 
 static void

@@ -36,6 +36,7 @@ struct extract_stats {
 	uint64_t timed_out; /* memories forgotten for their age */
 	uint64_t crowded;   /* and for their number */
 	uint64_t torn;      /* memories whose line was cut by a newline of a user's */
+	uint64_t doubted;   /* lines that may be a user's text; counted by who doubts */
 };
 
 /* What became of one rule on one line, for explain. */
@@ -48,7 +49,8 @@ enum extract_outcome {
 	OUTCOME_WITH,       /* name: a rule that must not be remembered and is */
 	OUTCOME_NO_VALUE,   /* name: a capture that the event needs has no value */
 	OUTCOME_ENDED,      /* the context ended; count memories were dropped */
-	OUTCOME_RESET
+	OUTCOME_RESET,
+	OUTCOME_DOUBTED /* name: why the line may be a user's text; nothing follows */
 };
 
 /* Called for each rule of a line; may be NULL. */

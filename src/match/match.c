@@ -127,6 +127,19 @@ level_fits(const struct pack_rule *rule, const struct record *r)
 	return rule->level_count == 0;
 }
 
+/*
+ * What a message repeats of the record's own fields must be the same there: a
+ * client that has its address or agent imitate a message can't change these.
+ */
+static bool
+agrees(const struct record *r, const struct capture *c)
+{
+	struct slice field = record_field(r, c->name);
+
+	return field.p == NULL || c->value.list || c->value.count == 0 ||
+	    slice_eq(field, c->value.items[0]);
+}
+
 /* Decode the captures of pattern p, which has just matched text.  False: one is void. */
 static bool
 collect(struct collecting *c, const struct pattern *p, struct slice text)
@@ -146,6 +159,8 @@ collect(struct collecting *c, const struct pattern *p, struct slice text)
 		out->open = raw && to == text.len && pc->type == CAPTURE_DEVICE_ID;
 		if (!capture_decode(pc->type, (struct slice){text.p + from, to - from},
 			c->m->server_name, raw, c->arena, &out->value))
+			return false;
+		if (!agrees(c->record, out))
 			return false;
 		if (out->value.count > 0 || out->value.list)
 			c->match->capture_count++;

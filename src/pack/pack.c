@@ -108,6 +108,23 @@ bool_of(struct loading *l, const config_setting_t *group, const char *name)
 	return config_setting_get_bool(s) != 0;
 }
 
+/* 0 where there is none. */
+static uint64_t
+number_of(struct loading *l, const config_setting_t *group, const char *name)
+{
+	const config_setting_t *s = config_setting_get_member(group, name);
+
+	if (s == NULL)
+		return 0;
+	if (config_setting_is_number(s) != CONFIG_TRUE ||
+	    config_setting_type(s) == CONFIG_TYPE_FLOAT ||
+	    config_setting_get_int64(s) < 0) {
+		wrong(l, s, "\"%s\" must be a whole number", name);
+		return 0;
+	}
+	return (uint64_t)config_setting_get_int64(s);
+}
+
 /* One string, or an array or list of them. */
 static char **
 texts_of(
@@ -409,7 +426,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "contextless", "emit", NULL};
+	    "ends", "resets", "contextless", "raw", "suspect", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -428,6 +445,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->ends = bool_of(l, g, "ends");
 	r->resets = bool_of(l, g, "resets");
 	r->contextless = bool_of(l, g, "contextless");
+	r->raw = number_of(l, g, "raw");
+	r->suspect = bool_of(l, g, "suspect");
 	r->emit = load_emit(l, g);
 	if (r->pattern != NULL && r->pattern->literal == NULL)
 		wrong(l, g,
@@ -735,7 +754,7 @@ static void
 load_about(struct loading *l, const config_setting_t *root)
 {
 	static const char *const names[] = {"name", "title", "versions", "needs",
-	    "tested", "tells", "macros", "formats", "rules", "samples", NULL};
+	    "tested", "tells", "macros", "request", "formats", "rules", "samples", NULL};
 	struct pack *p = l->pack;
 
 	only(l, root, names);
@@ -769,6 +788,8 @@ pack_load(const char *path, struct err_list *errs)
 	root = config_root_setting(&file);
 	load_about(&l, root);
 	load_macros(&l, root);
+	if (config_setting_get_member(root, "request") != NULL)
+		l.pack->request = pattern_of(&l, root, "request");
 	load_tells(&l, root);
 	load_formats(&l, root);
 	load_rules(&l, root);
@@ -880,6 +901,7 @@ pack_free(struct pack *p)
 		free_rule(&p->rules[i]);
 	for (i = 0; i < p->sample_count; i++)
 		free_sample(&p->samples[i]);
+	pattern_free(p->request);
 	free(p->tells);
 	free(p->formats);
 	free(p->rules);

@@ -131,6 +131,13 @@ struct pack_rule {
 	bool spends;
 	bool ends;
 	bool resets;
+	/*
+	 * Where users can forge lines: raw is how many bytes of a user's text may
+	 * stand at the line's end and go on, with newlines, behind it (doubt.h).
+	 * suspect: the line imitates another; nothing is told by it.
+	 */
+	uint64_t raw;
+	bool suspect;
 	bool contextless; /* "without" holds too where the record has no context at all */
 	struct pack_emit *emit; /* NULL: tells nothing by itself */
 	unsigned line;          /* in the pack's file */
@@ -161,6 +168,8 @@ struct pack {
 	char *needs;  /* which log level or logger setting */
 	char *tested; /* "captures", "source" */
 	char *path;   /* of the file */
+	/* Of a context that is a numbered request: groups "number" and "method"; or NULL. */
+	struct pattern *request;
 	struct pack_tells *tells;
 	size_t tells_count;
 	struct pack_format *formats;

@@ -1,0 +1,51 @@
+/*
+ * doubt - in a log that users can forge, which lines may be a user's text?
+ *
+ * Where a server writes text as it is, a newline in it begins a line, and that
+ * line can look like any other.  What its author can't know is where the log
+ * stands: the numbers of the requests, which of them are over, the moment.
+ * Such a text stands right behind the line that carried it, before the server
+ * writes anything else.  So behind a line that may carry text, until that
+ * line's request is over, nothing is believed that begins there, and a line
+ * that contradicts what is known betrays the text.
+ *
+ * hearsay-pack(5), "Forgery", says what remains possible.
+ */
+#ifndef HEARSAY_EXTRACT_DOUBT_H
+#define HEARSAY_EXTRACT_DOUBT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct doubt;
+struct match;
+struct pack;
+struct record;
+struct slice;
+
+enum doubt_verdict {
+	DOUBT_NONE,  /* as trustworthy as the format allows */
+	DOUBT_HELD,  /* it may be a user's text: tell nothing by it */
+	DOUBT_FORGED /* it contradicts the log: it is a user's text */
+};
+
+/* Borrows pack, whose "request" says how a context is numbered. */
+struct doubt *doubt_new(const struct pack *pack);
+void doubt_free(struct doubt *d);
+
+/*
+ * Judge a record that stands at offset (bytes; only differences count), with
+ * the rules that it fits (none: a line that no rule cares about).  Records come
+ * in the order of the log.  *why_r is a sentence for explain.
+ */
+enum doubt_verdict doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
+    const struct match *matches, size_t count, const char **why_r);
+
+/* Whether the line taken last may have carried text: look at the line behind it as well. */
+bool doubt_carried(const struct doubt *d);
+
+/* The server began anew: its numbers begin again. */
+void doubt_reset(struct doubt *d);
+
+#endif
