@@ -195,9 +195,9 @@ take_line(struct telling *t, struct slice line, size_t offset)
 		    is_record == 1 ? &record : NULL, taken.match_count);
 	if (taken.match_count == 0)
 		return;
-	if (judge(log, &record, taken.offset, matches, taken.match_count, &why) !=
-	    DOUBT_NONE) {
-		take_doubted(t, &taken, why);
+	verdict = judge(log, &record, taken.offset, matches, taken.match_count, &why);
+	if (verdict != DOUBT_NONE) {
+		take_doubted(t, &taken, verdict, why);
 		return;
 	}
 	extract_line(log->extract, &taken, t->arena, t->out,
