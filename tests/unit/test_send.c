@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -195,7 +196,7 @@ receiver_clear(struct receiver *r)
 /* ---- the fixture ------------------------------------------------------- */
 
 struct fixture {
-	char dir[64];
+	char dir[256];
 	char *registrations[2];
 	char *store_path;
 	struct config config;
@@ -234,8 +235,10 @@ setup(void **state)
 {
 	const struct timeval tick = {.tv_usec = 5000};
 	struct fixture *f = xcalloc(1, sizeof(*f));
+	const char *tmp = getenv("TMPDIR");
 
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/hearsay-send-XXXXXX");
+	(void)snprintf(
+	    f->dir, sizeof(f->dir), "%s/hearsay-send-XXXXXX", tmp == NULL ? "/tmp" : tmp);
 	assert_non_null(mkdtemp(f->dir));
 	f->store_path = xasprintf("%s/store", f->dir);
 	f->base = event_base_new();
@@ -687,6 +690,44 @@ dead_appservice_delays_nobody(void **state)
 	assert_int_equal(status_of(f, "dead")->queued, 1);
 }
 
+/* It takes connections and says nothing. */
+static int
+silent_socket(uint16_t *port_r)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	*port_r = ntohs(address.sin_port);
+	return fd;
+}
+
+static void
+silent_appservice_delays_nobody_and_is_given_up_in_time(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t port;
+	int fd = silent_socket(&port);
+
+	f->config.send_timeout_ms = 1000;
+	add_registration(f, "dead", port, "");
+	add_registration(f, "irc", f->receiver.port, "");
+	queue(f, "dead", 1);
+	queue(f, "irc", 250);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 250);
+	assert_int_equal(status_of(f, "dead")->attempts, 0);
+	RUN_UNTIL(f, status_of(f, "dead")->attempts == 1);
+	assert_non_null(strstr(status_of(f, "dead")->last_error, "timed out"));
+	assert_int_equal(status_of(f, "dead")->last_status, 0);
+	assert_int_equal(close(fd), 0);
+}
+
 static void
 token_is_in_no_error(void **state)
 {
@@ -954,6 +995,7 @@ main(void)
 	    TEST(wait_goes_on_over_a_restart),
 	    TEST(receiver_that_is_down_gets_all_when_it_is_up),
 	    TEST(dead_appservice_delays_nobody),
+	    TEST(silent_appservice_delays_nobody_and_is_given_up_in_time),
 	    TEST(token_is_in_no_error),
 	    TEST(answer_without_end_is_cut_and_its_status_counts),
 	    TEST(large_body_is_sent_without_asking_first),

@@ -28,8 +28,8 @@
 #define UNSTABLE "uk.half-shot.msc3395.synthetic_events"
 
 struct fixture {
-	char dir[64];
-	char path[96];
+	char dir[256];
+	char path[300];
 	struct store *s;
 	struct arena *a;
 	struct err e;
@@ -56,8 +56,10 @@ static int
 setup(void **state)
 {
 	struct fixture *f = xcalloc(1, sizeof(*f));
+	const char *tmp = getenv("TMPDIR");
 
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/hearsay-store-XXXXXX");
+	(void)snprintf(f->dir, sizeof(f->dir), "%s/hearsay-store-XXXXXX",
+	    tmp == NULL ? "/tmp" : tmp);
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof(f->path), "%s/store", f->dir);
 	f->a = arena_new();
@@ -71,7 +73,7 @@ teardown(void **state)
 {
 	static const char *const ends[] = {"", ".lock", "-wal", "-shm", NULL};
 	struct fixture *f = *state;
-	char path[128];
+	char path[320];
 	size_t i;
 
 	store_close(f->s);
@@ -691,7 +693,7 @@ store_is_private(void **state)
 	struct fixture *f = *state;
 	mode_t before;
 	struct stat st;
-	char wal[128];
+	char wal[320];
 
 	store_close(f->s);
 	assert_int_equal(unlink(f->path), 0);
