@@ -258,7 +258,9 @@ several_appservices(void **state)
 	struct place *p = *state;
 
 	add_appservice(p, "one", "m.synthetic_events: {events: [m.user.login]}\n");
-	add_appservice(p, "two", "namespaces: {users: [{regex: '.*', exclusive: no}]}\n");
+	add_appservice(p, "two",
+	    "namespaces: {users: [{regex: '.*', exclusive: no}]}\n"
+	    "m.synthetic_events: null\n");
 	add_appservice(p, "three",
 	    "uk.half-shot.msc3395.synthetic_events: {events: [m.user.login]}\n");
 	load_without_mistakes(p);
@@ -367,6 +369,7 @@ bad_pattern_disables(void **state)
 	assert_string_equal(p->out[0].appservice->id, "whole");
 }
 
+/* PCRE2's own limit would let it go on for a hundred times as long. */
 static void
 runaway_pattern(void **state)
 {
@@ -379,8 +382,7 @@ runaway_pattern(void **state)
 	load_without_mistakes(p);
 	assert_int_equal(route_errors(p->route, &id), 0);
 	assert_null(id);
-	assert_untold(
-	    p, LOGIN, "@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:example.org");
+	assert_untold(p, LOGIN, "@aaaaaaaaaaaaaaaaaaaa:example.org");
 	assert_int_equal(route_errors(p->route, &id), 1);
 	assert_string_equal(id, "slow");
 }
