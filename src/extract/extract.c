@@ -345,11 +345,30 @@ recall(const struct following *f, const char *name, bool *home_r)
 
 /* ---- what follows a match ---------------------------------------------------- */
 
+/* Add to the count captures in all what w has beyond them; their number then. */
+static size_t
+add_captures(const struct extract_log *log, const struct memory *w, struct capture *all,
+    size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < w->capture_count; i++) {
+		if (find_capture(all, count, w->captures[i].name) != NULL)
+			continue;
+		all[count] = w->captures[i];
+		/* What stands behind an earlier line was seen before this one was taken. */
+		if (w->log != log || w->line_seq != log->seq)
+			all[count].open = false;
+		count++;
+	}
+	return count;
+}
+
 static void
 remember(struct following *f)
 {
 	struct extract_log *log = f->log;
-	size_t room = f->match->capture_count, count = 0, i, c;
+	size_t room = f->match->capture_count, count = 0, i;
 	struct capture *all;
 	struct memory *m;
 	struct slice home;
@@ -370,9 +389,7 @@ remember(struct following *f)
 	for (i = 0; i < f->with_count; i++) {
 		const struct memory *w = f->with[i];
 
-		for (c = 0; c < w->capture_count; c++)
-			if (find_capture(all, count, w->captures[c].name) == NULL)
-				all[count++] = w->captures[c];
+		count = add_captures(log, w, all, count);
 		if (w->log == log && w->seq < m->seq) {
 			m->seq = w->seq;
 			m->file = w->file;
