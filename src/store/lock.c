@@ -46,7 +46,9 @@ lock_take(const char *path, struct err *e)
 
 	free(file);
 	if (fd == -1)
-		return err_errno(e, "cannot open %s.lock", path);
+		return err_errno(e,
+		    "the directory of the store must be there and writable: cannot open %s.lock",
+		    path);
 
 	/*
 	 * flock belongs to this one open file.  A lock of fcntl(2) would belong
