@@ -274,25 +274,19 @@ tell_findings(struct check *c, const struct looked *l, const struct pack *pack,
 		    l->path, f->forgeable->name);
 }
 
-/* The pack of a log, configured or found from its lines; NULL (told) where there is none. */
+/* The pack of a log; NULL where there is none, which was told. */
 static const struct pack *
 pack_of(struct check *c, const struct looked *l, struct slice text)
 {
 	const struct pack *pack;
 
-	if (l->config->pack == NULL) {
-		pack = patterns_find_in(&c->packs, text.p, text.len);
-		if (pack == NULL)
-			problem(c,
-			    "%s:%u: %s: no pack knows its first lines; name one with "
-			    "\"pack\"",
-			    c->config->path, l->config->line, l->path);
-		return pack;
-	}
-	pack = pack_set_find(&c->packs, l->config->pack);
+	if (l->config->pack != NULL)
+		return pack_set_find(&c->packs, l->config->pack);
+	pack = patterns_find_in(&c->packs, text.p, text.len);
 	if (pack == NULL)
-		problem(c, "%s:%u: there is no pack \"%s\"; `hearsay packs' lists them",
-		    c->config->path, l->config->line, l->config->pack);
+		problem(c,
+		    "%s:%u: %s: no pack knows its first lines; name one with \"pack\"",
+		    c->config->path, l->config->line, l->path);
 	return pack;
 }
 
@@ -347,6 +341,9 @@ check_log(struct check *c, const struct config_log *log)
 	glob_t found = {0};
 	size_t i;
 
+	if (log->pack != NULL && pack_set_find(&c->packs, log->pack) == NULL)
+		problem(c, "%s:%u: there is no pack \"%s\"; `hearsay packs' lists them",
+		    c->config->path, log->line, log->pack);
 	if (glob(log->path, GLOB_NOMAGIC, NULL, &found) != 0)
 		problem(c, "%s:%u: no file that can be seen matches %s", c->config->path,
 		    log->line, log->path);
