@@ -548,7 +548,7 @@ load_all(struct run *r, const char *path)
 	    &r->packs, r->config->pattern_dirs, r->config->pattern_dir_count, &errs);
 	r->route = route_load(r->config, &errs);
 	r->deliveries = xcalloc(route_count(r->route) + 1, sizeof(*r->deliveries));
-	return errors_print(&errs) > 0 ? -1 : 0;
+	return errors_print(&errs) > route_disabling(r->route) ? -1 : 0;
 }
 
 static int

@@ -370,6 +370,24 @@ load_value(struct loading *l, const config_setting_t *s, struct pack_value *v)
 	v->text = xstrdup(text[0] == '$' ? text + 1 : text);
 }
 
+static void
+load_source(struct loading *l, const config_setting_t *emit_group, struct pack_emit *emit)
+{
+	const config_setting_t *g = config_setting_get_member(emit_group, "source");
+	int i;
+
+	if (g == NULL)
+		return;
+	if (config_setting_type(g) != CONFIG_TYPE_GROUP) {
+		wrong(l, g, "\"source\" must be a group: { name = \"$…\"; … }");
+		return;
+	}
+	emit->source = xcalloc((size_t)config_setting_length(g), sizeof(*emit->source));
+	for (i = 0; i < config_setting_length(g); i++)
+		load_value(l, config_setting_get_elem(g, (unsigned)i),
+		    &emit->source[emit->source_count++]);
+}
+
 static struct pack_emit *
 load_emit(struct loading *l, const config_setting_t *rule)
 {
@@ -394,13 +412,15 @@ load_emit(struct loading *l, const config_setting_t *rule)
 		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
 		const char *name = config_setting_name(s);
 
-		if (strcmp(name, "type") == 0 || strcmp(name, "each") == 0)
+		if (strcmp(name, "type") == 0 || strcmp(name, "each") == 0 ||
+		    strcmp(name, "source") == 0)
 			continue;
 		user = user || strcmp(name, "user_id") == 0;
 		load_value(l, s, &emit->values[emit->value_count++]);
 	}
 	if (!user)
 		wrong(l, g, "an event needs a \"user_id\"");
+	load_source(l, g, emit);
 	return emit;
 }
 
@@ -491,13 +511,36 @@ json_of(struct loading *l, const config_setting_t *s)
 	}
 }
 
-/* { type = "…"; user_id = "…"; ts = 1L; } as {"type": …, "content": {…}, "ts": …} */
+/* The members of g, but for those that stand beside the content. */
+static void
+add_content(struct loading *l, const config_setting_t *g, bool outer, json_object *event,
+    json_object *content)
+{
+	int i, n = config_setting_length(g);
+
+	for (i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
+		const char *name = config_setting_name(s);
+
+		if (outer && (strcmp(name, "type") == 0 || strcmp(name, "ts") == 0))
+			json_object_object_add(event, name, json_of(l, s));
+		else if (outer && strcmp(name, "content") == 0 &&
+		    config_setting_type(s) == CONFIG_TYPE_GROUP)
+			add_content(l, s, false, event, content);
+		else
+			json_object_object_add(content, name, json_of(l, s));
+	}
+}
+
+/*
+ * { type = "…"; user_id = "…"; ts = 1L; } as {"type": …, "content": {…}, "ts": …};
+ * a content with a "type" of its own is written as such, content = { … }.
+ */
 static char *
 load_sample_event(struct loading *l, const config_setting_t *g)
 {
 	json_object *event = json_object_new_object(),
 		    *content = json_object_new_object();
-	int i, n = config_setting_length(g);
 	char *text;
 
 	if (event == NULL || content == NULL)
@@ -505,13 +548,7 @@ load_sample_event(struct loading *l, const config_setting_t *g)
 	json_object_object_add(event, "content", content);
 	if (config_setting_get_member(g, "type") == NULL)
 		wrong(l, g, "\"type\" is missing");
-	for (i = 0; i < n; i++) {
-		const config_setting_t *s = config_setting_get_elem(g, (unsigned)i);
-		const char *name = config_setting_name(s);
-		bool outer = strcmp(name, "type") == 0 || strcmp(name, "ts") == 0;
-
-		json_object_object_add(outer ? event : content, name, json_of(l, s));
-	}
+	add_content(l, g, true, event, content);
 	text = xstrdup(json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
 	json_object_put(event);
 	return text;
@@ -690,21 +727,29 @@ check_formats(struct loading *l, const config_setting_t *at, const struct pack_r
 }
 
 static void
+check_values(struct loading *l, const config_setting_t *at, const struct pack_rule *r,
+    const struct pack_value *values, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (values[i].kind == VALUE_CAPTURE && values[i].text != NULL &&
+		    !has_capture(l->pack, r, r->with_count, values[i].text))
+			wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name,
+			    values[i].text);
+}
+
+static void
 check_emit(struct loading *l, const config_setting_t *at, const struct pack_rule *r)
 {
 	const struct pack_emit *emit = r->emit;
-	size_t i;
 
 	if (emit == NULL)
 		return;
 	if (emit->each != NULL && !has_capture(l->pack, r, r->with_count, emit->each))
 		wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name, emit->each);
-	for (i = 0; i < emit->value_count; i++)
-		if (emit->values[i].kind == VALUE_CAPTURE &&
-		    emit->values[i].text != NULL &&
-		    !has_capture(l->pack, r, r->with_count, emit->values[i].text))
-			wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name,
-			    emit->values[i].text);
+	check_values(l, at, r, emit->values, emit->value_count);
+	check_values(l, at, r, emit->source, emit->source_count);
 }
 
 static void
@@ -825,17 +870,24 @@ free_texts(char **texts, size_t count)
 }
 
 static void
-free_emit(struct pack_emit *emit)
+free_values(struct pack_value *values, size_t count)
 {
 	size_t i;
 
+	for (i = 0; i < count; i++) {
+		free(values[i].field);
+		free(values[i].text);
+	}
+	free(values);
+}
+
+static void
+free_emit(struct pack_emit *emit)
+{
 	if (emit == NULL)
 		return;
-	for (i = 0; i < emit->value_count; i++) {
-		free(emit->values[i].field);
-		free(emit->values[i].text);
-	}
-	free(emit->values);
+	free_values(emit->values, emit->value_count);
+	free_values(emit->source, emit->source_count);
 	free(emit->each);
 	free(emit->type);
 	free(emit);

@@ -87,6 +87,8 @@ struct pack_emit {
 	char *each; /* name of a list-valued capture: one event for each item; or NULL */
 	struct pack_value *values;
 	size_t value_count;
+	struct pack_value *source; /* what goes into org.hearsay.source beside the rule */
+	size_t source_count;
 };
 
 /*

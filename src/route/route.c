@@ -14,6 +14,7 @@
 #include "route/users.h"
 
 struct route {
+	size_t disabling; /* mistakes that only disable an appservice */
 	struct registration **registrations; /* in order of the configuration */
 	size_t count;
 	struct given_up {
@@ -135,7 +136,7 @@ add_configured(struct route *r, const struct config *c,
 
 /* The patterns that matter; a bridge's others are none of our business. */
 static void
-compile(struct registration *reg, struct err_list *errs)
+compile(struct route *r, struct registration *reg, struct err_list *errs)
 {
 	const struct subscription *s;
 	size_t before = errs->count, i;
@@ -153,6 +154,7 @@ compile(struct registration *reg, struct err_list *errs)
 	(void)err_list_add(errs,
 	    "%s: \"%s\" is told nothing until its patterns are mended", reg->path,
 	    reg->id);
+	r->disabling += errs->count - before;
 }
 
 struct route *
@@ -170,7 +172,7 @@ route_load(const struct config *c, struct err_list *errs)
 	for (i = 0; i < c->subscription_count; i++)
 		add_configured(r, c, &c->subscriptions[i], errs);
 	for (i = 0; i < r->count; i++)
-		compile(r->registrations[i], errs);
+		compile(r, r->registrations[i], errs);
 	return r;
 }
 
@@ -186,6 +188,12 @@ route_free(struct route *r)
 	free(r->registrations);
 	free(r->given_up);
 	free(r);
+}
+
+size_t
+route_disabling(const struct route *r)
+{
+	return r->disabling;
 }
 
 size_t

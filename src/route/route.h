@@ -33,6 +33,8 @@ struct appservice {
  * others are loaded.  Never NULL.
  */
 struct route *route_load(const struct config *c, struct err_list *errs);
+/* How many of the mistakes told in errs only disable their appservice: the others go on. */
+size_t route_disabling(const struct route *r);
 void route_free(struct route *r); /* overwrites the tokens first */
 
 size_t route_count(const struct route *r);
