@@ -5,6 +5,7 @@ import os
 import re
 
 import lib
+import score
 
 COMMANDS = ("run", "replay", "explain", "test", "packs", "check", "status", "listen")
 
@@ -44,7 +45,7 @@ def check_packs(tap):
     out = lib.hearsay("packs", "-P", lib.PATTERNS)
     tap.ok(out.returncode == 0 and "synapse" in out.stdout, "packs lists the packs", out)
     out = lib.hearsay("packs", "-P", lib.PATTERNS, "synapse")
-    tap.ok(out.returncode == 0 and all(t in out.stdout for t in lib.ALL_TYPES),
+    tap.ok(out.returncode == 0 and all(t in out.stdout for t in score.TYPES),
            "packs synapse says what it can tell", out)
     out = lib.hearsay("packs", "-P", lib.PATTERNS, "nonsense")
     tap.ok(out.returncode == 1 and "nonsense" in out.stderr, "packs of an unknown name", out)

@@ -4,6 +4,7 @@ rotated, hearsay itself, and a receiver.
 A test runs the real program on real files and a real HTTP receiver.  What is
 random in it comes from one seed, printed first; HEARSAY_SEED=N runs it again.
 """
+import atexit
 import gzip
 import json
 import os
@@ -26,8 +27,6 @@ PATTERNS = os.path.join(SOURCE, "patterns")
 CAPTURES = os.path.join(SOURCE, "tests", "captures")
 SERVER = "example.test"
 PATIENCE = 120  # seconds that a test waits for a fact before it fails
-
-ALL_TYPES = score.TYPES
 
 
 # ---- TAP ---------------------------------------------------------------------
@@ -123,7 +122,8 @@ def replay(*files, pack="synapse"):
     out = hearsay("replay", "-P", PATTERNS, *which, "-s", SERVER, "-z", "UTC", *files)
     if out.returncode != 0:
         raise RuntimeError("replay ended with %d: %s" % (out.returncode, out.stderr))
-    return [json.loads(line) for line in out.stdout.splitlines()]
+    # Not splitlines(): a device id may hold U+2028.
+    return [json.loads(line) for line in out.stdout.split("\n") if line]
 
 
 class Program:
@@ -134,6 +134,7 @@ class Program:
         with open(log, "ab") as stderr:
             self.process = subprocess.Popen([HEARSAY, *args], stderr=stderr,
                                             stdin=subprocess.DEVNULL, **more)
+        atexit.register(self.process.kill)
 
     def kill(self):
         """kill -9, as the kernel does when memory is gone."""
@@ -161,28 +162,29 @@ class Run(Program):
 class Receiver:
     """hearsay listen, which may go down and come back; keeps what it printed."""
 
-    def __init__(self, folder, types=ALL_TYPES, on_event=None):
-        self.on_event = on_event
+    def __init__(self, folder, *options, on_event=None):
+        self.options, self.on_event = options, on_event
         self.port = free_port()
         self.registration = folder / "appservice.yaml"
         self.log = folder / "listen.log"
         self.lives = []  # the events of each life
+        self.statuses = []  # with which each ended
         self.program = self.thread = None
-        write_registration(self.registration, self.port, types)
+        write_registration(self.registration, self.port)
 
     def start(self):
-        self.program = Program(["listen", "-r", self.registration, "-p", str(self.port)],
+        self.program = Program(["listen", "-r", self.registration, *self.options],
                                self.log, stdout=subprocess.PIPE)
         self.lives.append([])
         self.thread = threading.Thread(
-            target=self._collect, args=(self.program.process.stdout, self.lives[-1]))
+            target=self._collect, args=(self.program.process.stdout, self.lives[-1]),
+            daemon=True)
         self.thread.start()
         wait_for(self._answers, "the receiver on port %d: %s" % (self.port, self.program.said()))
 
     def stop(self):
-        status = self.program.terminate()
+        self.statuses.append(self.program.terminate())
         self.thread.join()
-        return status
 
     def _collect(self, stream, into):
         with stream:
@@ -227,7 +229,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def write_registration(path, port, types=ALL_TYPES):
+def write_registration(path, port):
     with open(path, "w", encoding="utf-8") as f:
         f.write("""id: audit
 url: http://127.0.0.1:%d
@@ -240,7 +242,7 @@ namespaces:
       regex: "@.*:%s"
       m.synthetic_events:
         events: [%s]
-""" % (port, SERVER.replace(".", "\\\\."), ", ".join(types)))
+""" % (port, SERVER.replace(".", "\\\\."), ", ".join(score.TYPES)))
 
 
 def write_config(path, folder, registration, log, **more):
