@@ -25,20 +25,30 @@ static const char usage_text[] =
 /* What one sample gave. */
 struct outcome {
 	const struct pack_sample *sample;
-	bool fired; /* the rule that it names did something */
-	bool other; /* it names none, and one told an event */
+	struct matcher *matcher;
+	struct arena *arena;
+	bool fitted; /* a line fits the rule that the sample names */
+	bool did;    /* and the rule did something */
+	bool told;   /* any rule told an event */
 };
 
 static void
 see_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice line,
     const struct record *record, size_t matches)
 {
-	(void)arg;
+	struct outcome *o = arg;
+	struct match *again;
+	size_t i;
+
 	(void)c;
 	(void)offset;
 	(void)line;
-	(void)record;
-	(void)matches;
+	if (o->sample->rule == NULL || matches == 0)
+		return;
+	matches = matcher_record(o->matcher, record, o->arena, &again);
+	for (i = 0; i < matches; i++)
+		if (strcmp(again[i].rule->name, o->sample->rule) == 0)
+			o->fitted = true;
 }
 
 static void
@@ -46,15 +56,15 @@ see_rule(void *arg, const struct match *m, enum extract_outcome outcome, const c
     unsigned count)
 {
 	struct outcome *o = arg;
-	bool did = outcome == OUTCOME_TOLD || outcome == OUTCOME_REMEMBERED ||
-	    outcome == OUTCOME_RESET || outcome == OUTCOME_ENDED;
 
 	(void)name;
 	(void)count;
-	if (o->sample->rule != NULL && strcmp(m->rule->name, o->sample->rule) == 0 && did)
-		o->fired = true;
-	if (o->sample->rule == NULL && outcome == OUTCOME_TOLD)
-		o->other = true;
+	if (outcome == OUTCOME_TOLD)
+		o->told = true;
+	if (o->sample->rule != NULL && strcmp(m->rule->name, o->sample->rule) == 0 &&
+	    (outcome == OUTCOME_TOLD || outcome == OUTCOME_REMEMBERED ||
+		outcome == OUTCOME_RESET || outcome == OUTCOME_ENDED))
+		o->did = true;
 }
 
 static void
@@ -84,9 +94,19 @@ as_wanted(const char *want_text, const char *got_text)
 	return equal;
 }
 
+/* A rule that only marks lines, or spends what others remembered, does nothing to be seen. */
+static bool
+fired(const struct outcome *o, const struct pack_rule *rule)
+{
+	bool acts = rule->emit != NULL || rule->remember || rule->ends || rule->resets;
+
+	return acts ? o->did : o->fitted;
+}
+
 /* Why the sample failed, in the arena; NULL where it passed. */
 static const char *
-compare(const struct outcome *o, const struct account_events *events, struct arena *a)
+compare(const struct outcome *o, const struct pack *pack,
+    const struct account_events *events, struct arena *a)
 {
 	const struct pack_sample *s = o->sample;
 	const struct account_event *ev = events->first;
@@ -99,9 +119,10 @@ compare(const struct outcome *o, const struct account_events *events, struct are
 	if (events->count != s->event_count)
 		return arena_printf(
 		    a, "%u events instead of %zu", events->count, s->event_count);
-	if (s->rule != NULL && !o->fired)
-		return arena_printf(a, "rule \"%s\" did nothing", s->rule);
-	if (o->other)
+	if (s->rule != NULL && !fired(o, pack_rule_find(pack, s->rule)))
+		return arena_printf(a, "rule \"%s\" %s", s->rule,
+		    o->fitted ? "fits a line and did nothing" : "fits no line");
+	if (s->rule == NULL && o->told)
 		return "a rule told an event";
 	return NULL;
 }
@@ -110,7 +131,8 @@ static const char *
 run_sample(const struct pack *pack, const struct pack_sample *s, const struct zone *zone,
     struct arena *a)
 {
-	struct outcome o = {.sample = s};
+	struct outcome o = {
+	    .sample = s, .matcher = matcher_new(pack, s->server), .arena = a};
 	const struct teller_trace trace = {see_line, see_rule, see_torn, &o};
 	struct teller *teller = teller_new(s->server, &limits);
 	struct teller_log *log = teller_log_new(teller, pack, zone);
@@ -127,17 +149,48 @@ run_sample(const struct pack *pack, const struct pack_sample *s, const struct zo
 	c.data = text.p;
 	c.len = text.len;
 	teller_chunk(log, &c, a, &events, &trace);
-	why = compare(&o, &events, a);
+	why = compare(&o, pack, &events, a);
+	matcher_free(o.matcher);
 	teller_free(teller);
 	buf_free(&text);
 	return why;
 }
 
+static bool
+has_sample(const struct pack *pack, const struct pack_rule *rule)
+{
+	size_t i;
+
+	for (i = 0; i < pack->sample_count; i++)
+		if (pack->samples[i].rule != NULL &&
+		    strcmp(pack->samples[i].rule, rule->name) == 0)
+			return true;
+	return false;
+}
+
+/* A rule that no sample shows at work is not finished.  The number of failures: 0 or 1. */
+static unsigned
+check_coverage(const struct pack *pack, unsigned number)
+{
+	bool all = true;
+	size_t i;
+
+	for (i = 0; i < pack->rule_count; i++)
+		all = all && has_sample(pack, &pack->rules[i]);
+	printf("%s %u - %s: each rule has a sample\n", all ? "ok" : "not ok", number,
+	    pack->name);
+	for (i = 0; i < pack->rule_count; i++)
+		if (!has_sample(pack, &pack->rules[i]))
+			printf("# %s:%u: no sample names rule \"%s\"\n", pack->path,
+			    pack->rules[i].line, pack->rules[i].name);
+	return all ? 0 : 1;
+}
+
 static unsigned
 run_pack(const struct pack *pack, const struct zone *zone, unsigned *number)
 {
+	unsigned failed = check_coverage(pack, ++*number);
 	struct arena *a = arena_new();
-	unsigned failed = 0;
 	const char *why;
 	size_t i;
 

@@ -211,7 +211,8 @@ samples_are_read(void **state)
 	    "rules = ( { name = \"r\"; match = \"abcd\"; ends = true; } );\n"
 	    "samples = ( { name = \"one\"; rule = \"r\"; lines = [ \"a\", \"b\" ];\n"
 	    "  events = ( { type = \"m.user.login\"; user_id = \"@a:b\"; yes = true; ts = 5L; } ); },\n"
-	    "  { name = \"two\"; server = \"x.org\"; lines = \"c\"; } );\n",
+	    "  { name = \"two\"; server = \"x.org\"; lines = \"c\";\n"
+	    "  events = ( { type = \"t\"; content = { type = \"u\"; user_id = \"@a:b\"; }; } ); } );\n",
 	    &errs);
 
 	(void)state;
@@ -223,7 +224,9 @@ samples_are_read(void **state)
 	    "{\"content\":{\"user_id\":\"@a:b\",\"yes\":true},\"type\":\"m.user.login\",\"ts\":5}");
 	assert_string_equal(p->samples[1].server, "x.org");
 	assert_null(p->samples[1].rule);
-	assert_int_equal(p->samples[1].event_count, 0);
+	assert_int_equal(p->samples[1].event_count, 1);
+	assert_string_equal(p->samples[1].events[0],
+	    "{\"content\":{\"type\":\"u\",\"user_id\":\"@a:b\"},\"type\":\"t\"}");
 	pack_free(p);
 }
 
