@@ -265,6 +265,16 @@ send = { backoff_min = %d; backoff_max = %d; };
             more.get("backoff_min", 1), more.get("backoff_max", 2), more.get("extra", "")))
 
 
+def wait_until_read(config, log):
+    """Until run has committed that all of log was read; status says so."""
+    def read():
+        logs = json.loads(hearsay("status", "-c", config, "--json").stdout)["logs"]
+        return any(entry["log"] == log and entry["file"] == log and entry["behind"] == 0 and
+                   entry["size"] == os.path.getsize(log) for entry in logs)
+
+    wait_for(read, log + " to be read to its end")
+
+
 # ---- A log that is written and rotated ---------------------------------------
 
 

@@ -30,7 +30,7 @@ def follow(tap, name, kinds, rng):
 
         feeder = lib.Feeder(data, log, rng, seconds=8)
         for kind, count in kinds:
-            feeder.rotate(kind, count)
+            feeder.rotate(kind, count, lambda: lib.wait_until_read(config, log))
         feeder.at(restart)
         try:
             feeder.run()
@@ -66,6 +66,7 @@ def main():
     rng = lib.seeded(tap)
     follow(tap, "synapse-text", [("rename", 4)], rng)
     follow(tap, "synapse-text", [("late", 3), ("rename", 2)], rng)
+    follow(tap, "synapse-text", [("copytruncate", 3)], rng)
     follow(tap, "synapse-terse-json", [("rename", 4)], rng)
     tap.done()
 
