@@ -186,14 +186,46 @@ check_coverage(const struct pack *pack, unsigned number)
 	return all ? 0 : 1;
 }
 
+static bool
+is_loose(const struct pack_rule *rule)
+{
+	bool loose = rule->pattern->loose;
+	size_t i;
+
+	for (i = 0; i < rule->guard_count; i++)
+		loose = loose || rule->guards[i].pattern->loose;
+	return loose;
+}
+
+/* Whoever can choose the text before a name could choose the name.  Failures: 0 or 1. */
+static unsigned
+check_looseness(const struct pack *pack, unsigned number)
+{
+	bool none = true;
+	size_t i;
+
+	for (i = 0; i < pack->rule_count; i++)
+		none = none && !is_loose(&pack->rules[i]);
+	printf("%s %u - %s: no catch-all stands before a user's id\n",
+	    none ? "ok" : "not ok", number, pack->name);
+	for (i = 0; i < pack->rule_count; i++)
+		if (is_loose(&pack->rules[i]))
+			printf(
+			    "# %s:%u: rule \"%s\" has a catch-all before a user's id\n",
+			    pack->path, pack->rules[i].line, pack->rules[i].name);
+	return none ? 0 : 1;
+}
+
 static unsigned
 run_pack(const struct pack *pack, const struct zone *zone, unsigned *number)
 {
-	unsigned failed = check_coverage(pack, ++*number);
+	unsigned failed =
+	    check_coverage(pack, *number + 1) + check_looseness(pack, *number + 2);
 	struct arena *a = arena_new();
 	const char *why;
 	size_t i;
 
+	*number += 2;
 	for (i = 0; i < pack->sample_count; i++) {
 		const struct pack_sample *s = &pack->samples[i];
 

@@ -72,6 +72,8 @@ struct pattern {
 	/* The longest literal that every match holds, as it stands in the line in any
 	   format: free of bytes that JSON or logfmt would escape.  NULL if none. */
 	char *literal;
+	/* A catch-all stands before a user's id: text could move what is captured. */
+	bool loose;
 };
 
 /* A value in an event: a constant, or the name of a capture. */
