@@ -28,11 +28,18 @@ enum store_mode {
 };
 
 /*
- * Open the store at path (a file; "….lock" beside it is the lock), with
- * STORE_OWN made where there is none (mode 0600).  A store of a newer schema,
- * or a corrupt one, is refused with the way on in the message.  NULL on error.
+ * Open the store called name: the path of a file, or "postgresql://…".  A file
+ * ("….lock" beside it is the lock) is made with STORE_OWN where there is none
+ * (mode 0600).  A store of a newer schema, or a corrupt one, is refused with
+ * the way on in the message.  NULL on error.
  */
-struct store *store_open(const char *path, enum store_mode mode, struct err *e);
+struct store *store_open(const char *name, enum store_mode mode, struct err *e);
+/*
+ * Several hearsays share one store in PostgreSQL: each has an instance, whose
+ * logs and lock are its own.  NULL is the name of this host.
+ */
+struct store *store_open_as(
+    const char *name, const char *instance, enum store_mode mode, struct err *e);
 void store_close(struct store *s); /* NULL is allowed; nothing is left to save */
 
 /* ---- reading logs ---------------------------------------------------- */
@@ -90,6 +97,26 @@ struct transaction {
 	int64_t first_try_ms; /* 0: none yet */
 	int64_t next_try_ms;  /* not before; 0: at once */
 };
+
+/*
+ * Ask for the right to send to appservice, which one hearsay has at a time and
+ * keeps until its store is closed or its connection ends.  1: it is ours.  0:
+ * another has it; *waits_r tells whether anything waits there now, so that it
+ * is worth asking again in a while.  -1 on error.
+ */
+int store_may_send(struct store *s, const char *appservice, bool *waits_r, struct err *e);
+
+/*
+ * A descriptor to wait at: readable when another hearsay committed deliveries,
+ * or when the connection changed.  It stays the same while s is open; -1: there
+ * is nothing to wait for.
+ */
+int store_fd(struct store *s);
+/*
+ * What made it readable.  1: look at all queues; 0: nothing of importance; -1:
+ * the connection is lost, and the next call of any function tries to have it back.
+ */
+int store_noticed(struct store *s, struct err *e);
 
 /*
  * The transaction that is next for appservice: the one that waits, or a new

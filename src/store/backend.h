@@ -1,0 +1,52 @@
+/*
+ * backend - what each kind of store does behind the functions of store.h.
+ *
+ * A backend has a struct of its own, with a struct store as its first member,
+ * and one table of functions; they promise what those of store.h do.
+ */
+#ifndef HEARSAY_STORE_BACKEND_H
+#define HEARSAY_STORE_BACKEND_H
+
+#include "store/store.h"
+
+struct store {
+	const struct store_backend *backend;
+};
+
+struct store_backend {
+	struct store *(*open)(
+	    const char *name, const char *instance, enum store_mode mode, struct err *e);
+	void (*close)(struct store *s); /* never NULL */
+
+	int (*checkpoints)(struct store *s, const char *log, struct checkpoint **cps_r,
+	    size_t *count_r, struct err *e);
+	int (*begin)(struct store *s, struct err *e);
+	int (*put_event)(struct store *s, const char *log, const struct account_event *ev,
+	    const struct store_delivery *to, size_t count, int64_t now, bool *new_r,
+	    struct err *e);
+	int (*put_checkpoints)(struct store *s, const char *log,
+	    const struct checkpoint *cps, size_t count, int64_t now, struct err *e);
+	int (*commit)(struct store *s, struct err *e);
+	void (*rollback)(struct store *s);
+	int (*waiting)(struct store *s, uint64_t *count_r, struct err *e);
+
+	int (*may_send)(
+	    struct store *s, const char *appservice, bool *waits_r, struct err *e);
+	int (*next_transaction)(struct store *s, const char *appservice, int64_t now,
+	    struct arena *a, struct transaction *txn_r, struct err *e);
+	int (*accepted)(struct store *s, const char *appservice, const char *id,
+	    int status, int64_t now, struct err *e);
+	int (*failed)(struct store *s, const char *appservice, const char *id, int status,
+	    const char *error, int64_t next_try_ms, int64_t now, struct err *e);
+	int (*fd)(struct store *s);                     /* NULL: there is none */
+	int (*noticed)(struct store *s, struct err *e); /* NULL where fd is */
+
+	int (*log_statuses)(struct store *s, struct arena *a,
+	    struct store_log_status **out_r, size_t *count_r, struct err *e);
+	int (*queue_statuses)(struct store *s, struct arena *a,
+	    struct store_queue_status **out_r, size_t *count_r, struct err *e);
+};
+
+extern const struct store_backend store_sqlite;
+
+#endif
