@@ -29,7 +29,8 @@ enum kind {
 	KIND_COUNT,   /* uint64_t */
 	KIND_SIZE,    /* size_t */
 	KIND_SECONDS, /* int64_t, kept in milliseconds */
-	KIND_START,   /* enum tail_start */
+	KIND_WORD,    /* an enum or int, one of words */
+	KIND_STATUS,  /* a status or a range of them, in a struct verdict */
 	KIND_TEXT,    /* char * */
 	KIND_PATH,    /* char *, absolute */
 	KIND_TEXTS,   /* char ** and size_t */
@@ -37,7 +38,15 @@ enum kind {
 	KIND_GROUP,   /* settings of inner, in the same struct */
 	KIND_SERVERS,
 	KIND_LOGS,
-	KIND_SUBSCRIPTIONS
+	KIND_SUBSCRIPTIONS,
+	KIND_APPSERVICES,
+	KIND_STATUSES
+};
+
+/* A word that a setting may have, and what it stands for. */
+struct word {
+	const char *text;
+	int value;
 };
 
 /*
@@ -51,6 +60,7 @@ struct setting {
 	int64_t usual, min, max;
 	size_t place, count; /* in the struct; count only for lists */
 	const struct setting *inner;
+	const struct word *words;
 };
 
 #define NUMBER(setting, k, type, member, d, lo, hi)                                      \
@@ -64,6 +74,11 @@ struct setting {
 		.name = setting, .kind = k, .place = offsetof(struct type, member),      \
 		.needed = must                                                           \
 	}
+#define WORD(setting, type, member, w, must)                                             \
+	{                                                                                \
+		.name = setting, .kind = KIND_WORD,                                      \
+		.place = offsetof(struct type, member), .words = w, .needed = must       \
+	}
 #define LIST(setting, k, type, member, n, must, least)                                   \
 	{                                                                                \
 		.name = setting, .kind = k, .place = offsetof(struct type, member),      \
@@ -75,16 +90,49 @@ static const struct setting limit_settings[] = {
     NUMBER("requests", KIND_SIZE, config, request_max, 10000, 1, 10000000),
     NUMBER("request_timeout", KIND_SECONDS, config, request_timeout_ms, 600 * SECOND,
 	SECOND, DAY),
+    NUMBER("keep_accepted", KIND_SECONDS, config, keep_accepted_ms, 7 * DAY, 0,
+	3650LL * DAY),
+    NUMBER("keep_size", KIND_COUNT, config, keep_size, 1024, 1, 1024 * 1024),
+    {0},
+};
+
+static const struct word means_words[] = {
+    {"accepted", VERDICT_ACCEPTED},
+    {"odd", VERDICT_ODD},
+    {"retry", VERDICT_RETRY},
+    {"retry-after", VERDICT_AS_TOLD},
+    {"other-path", VERDICT_OTHER_PATH},
+    {"pause", VERDICT_PAUSE},
+    {"set-aside", VERDICT_SET_ASIDE},
+    {0},
+};
+
+static const struct setting status_settings[] = {
+    TEXT("status", KIND_STATUS, verdict, first, true),
+    WORD("means", verdict, action, means_words, true),
     {0},
 };
 
 static const struct setting send_settings[] = {
     NUMBER("connect_timeout", KIND_SECONDS, config, connect_timeout_ms, 10 * SECOND, 100,
 	HOUR),
+    NUMBER("first_byte_timeout", KIND_SECONDS, config, first_byte_timeout_ms, 30 * SECOND,
+	100, HOUR),
     NUMBER("timeout", KIND_SECONDS, config, send_timeout_ms, 60 * SECOND, 100, HOUR),
     NUMBER("backoff_min", KIND_SECONDS, config, backoff_min_ms, SECOND, 10, DAY),
     NUMBER("backoff_max", KIND_SECONDS, config, backoff_max_ms, 300 * SECOND, 10, DAY),
     BOOL("legacy_token_in_query", config, legacy_token_in_query),
+    LIST("statuses", KIND_STATUSES, config, statuses, status_count, false, 0),
+    NUMBER("set_aside_tries", KIND_COUNT, config, set_aside_tries, 20, 1, 1000000),
+    NUMBER("set_aside_after", KIND_SECONDS, config, set_aside_after_ms, HOUR, 0,
+	3650LL * DAY),
+    NUMBER("give_up_after", KIND_SECONDS, config, give_up_after_ms, 0, 0, 3650LL * DAY),
+    {0},
+};
+
+static const struct word start_words[] = {
+    {"beginning", TAIL_START_BEGINNING},
+    {"end", TAIL_START_END},
     {0},
 };
 
@@ -92,7 +140,7 @@ static const struct setting log_settings[] = {
     TEXT("path", KIND_PATH, config_log, path, true),
     TEXT("pack", KIND_TEXT, config_log, pack, false),
     TEXT("timezone", KIND_TEXT, config_log, timezone, false),
-    TEXT("start", KIND_START, config_log, start, false),
+    WORD("start", config_log, start, start_words, false),
     {0},
 };
 
@@ -117,6 +165,18 @@ static const struct setting subscription_settings[] = {
     {0},
 };
 
+static const struct word tls_words[] = {{"1.2", 12}, {"1.3", 13}, {0}};
+
+static const struct setting appservice_settings[] = {
+    TEXT("id", KIND_TEXT, config_appservice, id, true),
+    TEXT("ca", KIND_PATH, config_appservice, ca, false),
+    TEXT("certificate", KIND_PATH, config_appservice, certificate, false),
+    TEXT("key", KIND_PATH, config_appservice, key, false),
+    WORD("tls_min", config_appservice, tls_min, tls_words, false),
+    TEXT("proxy", KIND_TEXT, config_appservice, proxy, false),
+    {0},
+};
+
 static const struct setting settings[] = {
     TEXT("store", KIND_PATH, config, store, false),
     LIST("patterns", KIND_PATHS, config, pattern_dirs, pattern_dir_count, false, 1),
@@ -125,6 +185,8 @@ static const struct setting settings[] = {
     LIST("servers", KIND_SERVERS, config, servers, server_count, true, 1),
     LIST("subscriptions", KIND_SUBSCRIPTIONS, config, subscriptions, subscription_count,
 	false, 0),
+    LIST(
+	"appservices", KIND_APPSERVICES, config, appservices, appservice_count, false, 0),
     BOOL("source", config, source),
     {.name = "limits", .kind = KIND_GROUP, .inner = limit_settings},
     {.name = "send", .kind = KIND_GROUP, .inner = send_settings},
@@ -178,9 +240,6 @@ put_number(enum kind kind, void *place, int64_t n)
 		break;
 	case KIND_SECONDS:
 		*(int64_t *)place = n;
-		break;
-	case KIND_START:
-		*(enum tail_start *)place = (enum tail_start)n;
 		break;
 	default:
 		break;
@@ -237,17 +296,48 @@ read_seconds(
 }
 
 static void
-read_start(
+read_word(
     struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
 {
 	const char *text = config_setting_get_string(s);
+	const struct word *w;
+	struct buf all = {0};
 
-	if (text != NULL && strcmp(text, "beginning") == 0)
-		put_number(row->kind, place, TAIL_START_BEGINNING);
-	else if (text != NULL && strcmp(text, "end") == 0)
-		put_number(row->kind, place, TAIL_START_END);
-	else
-		wrong(r, s, "\"%s\" must be \"beginning\" or \"end\"", row->name);
+	for (w = row->words; w->text != NULL; w++) {
+		if (text != NULL && strcmp(text, w->text) == 0) {
+			*(int *)place = w->value;
+			buf_free(&all);
+			return;
+		}
+		buf_addf(&all, "%s\"%s\"",
+		    w == row->words         ? ""
+			: w[1].text == NULL ? " or "
+					    : ", ",
+		    w->text);
+	}
+	wrong(r, s, "\"%s\" must be %s", row->name, all.p);
+	buf_free(&all);
+}
+
+/* 413, or "500-599". */
+static void
+read_status(
+    struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
+{
+	const char *text = config_setting_get_string(s);
+	struct verdict *v = place;
+	int end = 0;
+
+	if (text == NULL)
+		v->first = v->last = config_setting_get_int(s);
+	else if (sscanf(text, "%3d-%3d%n", &v->first, &v->last, &end) != 2 ||
+	    text[end] != '\0')
+		v->first = 0;
+	if (v->first < 200 || v->first > v->last || v->last > 599)
+		wrong(r, s,
+		    "\"%s\" must be a number from 200 to 599, or a range of them: "
+		    "\"500-599\"",
+		    row->name);
 }
 
 /* The text of s, malloc'd, made absolute if it is a path; NULL where there is none. */
@@ -458,6 +548,45 @@ read_subscriptions(
 }
 
 static void
+read_appservices(
+    struct reading *r, const config_setting_t *s, const struct setting *row, void *base)
+{
+	struct config *c = base;
+	size_t i;
+
+	c->appservice_count = length_of(r, s, row);
+	c->appservices = xcalloc(c->appservice_count + 1, sizeof(*c->appservices));
+	for (i = 0; i < c->appservice_count; i++) {
+		const config_setting_t *item = config_setting_get_elem(s, (unsigned)i);
+		struct config_appservice *a = &c->appservices[i];
+
+		a->line = config_setting_source_line(item);
+		a->tls_min = 12;
+		if (is_group(r, item, row->name))
+			read_group(r, item, appservice_settings, a);
+		if (a->key != NULL && a->certificate == NULL)
+			wrong(r, item, "\"key\" needs a \"certificate\"");
+	}
+}
+
+static void
+read_statuses(
+    struct reading *r, const config_setting_t *s, const struct setting *row, void *base)
+{
+	struct config *c = base;
+	size_t i;
+
+	c->status_count = length_of(r, s, row);
+	c->statuses = xcalloc(c->status_count + 1, sizeof(*c->statuses));
+	for (i = 0; i < c->status_count; i++) {
+		const config_setting_t *item = config_setting_get_elem(s, (unsigned)i);
+
+		if (is_group(r, item, row->name))
+			read_group(r, item, status_settings, &c->statuses[i]);
+	}
+}
+
+static void
 read_setting(
     struct reading *r, const config_setting_t *s, const struct setting *row, void *base)
 {
@@ -474,8 +603,11 @@ read_setting(
 	case KIND_SECONDS:
 		read_seconds(r, s, row, place);
 		break;
-	case KIND_START:
-		read_start(r, s, row, place);
+	case KIND_WORD:
+		read_word(r, s, row, place);
+		break;
+	case KIND_STATUS:
+		read_status(r, s, row, place);
 		break;
 	case KIND_TEXT:
 	case KIND_PATH:
@@ -497,6 +629,12 @@ read_setting(
 		break;
 	case KIND_SUBSCRIPTIONS:
 		read_subscriptions(r, s, row, base);
+		break;
+	case KIND_APPSERVICES:
+		read_appservices(r, s, row, base);
+		break;
+	case KIND_STATUSES:
+		read_statuses(r, s, row, base);
 		break;
 	}
 }
@@ -602,6 +740,20 @@ check_log_twice(struct reading *r, size_t server, size_t log)
 }
 
 static void
+check_appservice_twice(struct reading *r, size_t at)
+{
+	const struct config_appservice *a = r->config->appservices;
+	size_t i;
+
+	for (i = 0; i < at; i++)
+		if (a[i].id != NULL && a[at].id != NULL &&
+		    strcmp(a[i].id, a[at].id) == 0) {
+			wrong_line(r, a[at].line, "the appservice", a[at].id, a[i].line);
+			return;
+		}
+}
+
+static void
 check_whole(struct reading *r, const config_setting_t *root)
 {
 	const struct config *c = r->config;
@@ -613,6 +765,8 @@ check_whole(struct reading *r, const config_setting_t *root)
 		for (j = 0; j < c->servers[i].log_count; j++)
 			check_log_twice(r, i, j);
 	}
+	for (i = 0; i < c->appservice_count; i++)
+		check_appservice_twice(r, i);
 	if (send != NULL && c->backoff_min_ms > c->backoff_max_ms)
 		wrong(r, send, "\"backoff_min\" must not be longer than \"backoff_max\"");
 }
@@ -749,6 +903,15 @@ config_free(struct config *c)
 		free(c->subscriptions[i].users);
 	}
 	free(c->subscriptions);
+	for (i = 0; i < c->appservice_count; i++) {
+		free(c->appservices[i].id);
+		free(c->appservices[i].ca);
+		free(c->appservices[i].certificate);
+		free(c->appservices[i].key);
+		free(c->appservices[i].proxy);
+	}
+	free(c->appservices);
+	free(c->statuses);
 	free_texts(c->pattern_dirs, c->pattern_dir_count);
 	free_texts(c->registrations, c->registration_count);
 	free(c->store);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "send/verdict.h"
 #include "tail/tail.h"
 
 struct err_list;
@@ -40,6 +41,17 @@ struct config_subscription {
 	unsigned line;
 };
 
+/* How one appservice is reached, where that is not as usual. */
+struct config_appservice {
+	char *id;
+	char *ca;          /* file of certificates to trust; NULL: the system's */
+	char *certificate; /* of ours, PEM; NULL: none */
+	char *key;         /* its key; NULL: it is in the file of the certificate */
+	char *proxy;       /* url; NULL: none */
+	int tls_min;       /* 12 or 13 */
+	unsigned line;
+};
+
 struct config {
 	char *path;  /* of the file itself */
 	char *store; /* path of the store's file */
@@ -52,15 +64,25 @@ struct config {
 	size_t registration_count;
 	struct config_subscription *subscriptions;
 	size_t subscription_count;
+	struct config_appservice *appservices;
+	size_t appservice_count;
 	bool source;        /* add org.hearsay.source to contents */
 	uint64_t queue_max; /* deliveries that may wait; then reading stops */
 	int64_t
 	    request_timeout_ms; /* a request that did not end is forgotten, log time */
 	size_t request_max; /* open requests kept per log; oldest are forgotten first */
 	int64_t connect_timeout_ms;
-	int64_t send_timeout_ms; /* whole request */
+	int64_t first_byte_timeout_ms; /* of the answer, from the request's beginning */
+	int64_t send_timeout_ms;       /* whole request */
 	int64_t backoff_min_ms, backoff_max_ms;
 	bool legacy_token_in_query; /* ?access_token= on the legacy path */
+	struct verdict *statuses;   /* these go before verdict's own table */
+	size_t status_count;
+	uint64_t set_aside_tries;   /* refusals until a transaction is set aside, ... */
+	int64_t set_aside_after_ms; /* and not before this time since the first */
+	int64_t give_up_after_ms;   /* likewise for every failure but a pause; 0: never */
+	int64_t keep_accepted_ms;   /* accepted transactions; then they are forgotten */
+	uint64_t keep_size; /* MiB of the store; beyond it they are forgotten sooner */
 };
 
 /*

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/unix_url.h"
 #include "route/tree.h"
 #include "route/users.h"
 
@@ -224,6 +225,19 @@ is_http_url(const char *text)
 	return ok;
 }
 
+static bool
+is_unix_url(const char *text)
+{
+	char *socket, *path;
+
+	if (!is_visible(text) || strpbrk(text, "?#") != NULL ||
+	    unix_url_parse(text, &socket, &path) != 1)
+		return false;
+	free(socket);
+	free(path);
+	return true;
+}
+
 /* A url of null or "" is allowed: deliver nothing.  A key that was forgotten is not. */
 static void
 read_url(struct reading *r, const struct tree *root)
@@ -238,10 +252,10 @@ read_url(struct reading *r, const struct tree *root)
 	}
 	if (t->null || (t->kind == TREE_TEXT && t->text[0] == '\0'))
 		return;
-	if (t->kind != TREE_TEXT || !is_http_url(t->text)) {
+	if (t->kind != TREE_TEXT || (!is_http_url(t->text) && !is_unix_url(t->text))) {
 		wrong(r, t,
-		    "\"url\" must be http:// or https://, without user, query or "
-		    "fragment");
+		    "\"url\" must be http://, https:// or unix:///path/of.socket, without "
+		    "user, query or fragment");
 		return;
 	}
 	len = strlen(t->text);

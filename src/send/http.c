@@ -12,8 +12,8 @@ struct http {
 	struct event_base *base;
 	CURLM *multi;
 	struct event *timer; /* when libcurl wants to be called at the latest */
-	long connect_timeout_ms;
-	long timeout_ms;
+	struct http_timeouts timeouts;
+	bool http2; /* libcurl was built with it */
 };
 
 struct http_request {
@@ -22,12 +22,26 @@ struct http_request {
 	struct curl_slist *headers;
 	void (*answered)(void *arg, const struct http_answer *answer);
 	void *arg;
-	char *token; /* only to keep it out of error texts */
+	struct event *first_byte; /* too late for that; NULL: no bound */
+	bool silent;              /* it was */
+	char *token;              /* only to keep it out of error texts */
 	struct buf answer;
 	char error[CURL_ERROR_SIZE];
 };
 
 /* ---- requests ---------------------------------------------------------- */
+
+/* Called for each line of the answer's head: it has begun. */
+static size_t
+take_head(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_request *r = arg;
+
+	(void)data;
+	if (r->first_byte != NULL)
+		(void)event_del(r->first_byte);
+	return size * count;
+}
 
 static size_t
 take_answer(char *data, size_t size, size_t count, void *arg)
@@ -64,6 +78,8 @@ free_request(struct http_request *r)
 {
 	if (r->easy != NULL)
 		curl_easy_cleanup(r->easy);
+	if (r->first_byte != NULL)
+		event_free(r->first_byte);
 	free_headers(r->headers);
 	free_token(r->token);
 	buf_free(&r->answer);
@@ -123,6 +139,49 @@ set_protocols(CURL *easy)
 #endif
 }
 
+static CURLcode
+set_text(CURL *easy, CURLoption option, const char *text)
+{
+	return text == NULL ? CURLE_OK : curl_easy_setopt(easy, option, text);
+}
+
+static int
+all_set(const CURLcode *codes, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (codes[i] != CURLE_OK)
+			return -1;
+	return 0;
+}
+
+static int
+set_way(struct http_request *r, const struct http_way *way)
+{
+	CURL *c = r->easy;
+	const CURLcode codes[] = {
+	    set_text(c, CURLOPT_UNIX_SOCKET_PATH, way->socket),
+	    set_text(c, CURLOPT_CAINFO, way->ca),
+	    set_text(c, CURLOPT_SSLCERT, way->certificate),
+	    set_text(c, CURLOPT_SSLKEY, way->key),
+	    curl_easy_setopt(c, CURLOPT_SSLVERSION,
+		way->tls_min == 13 ? (long)CURL_SSLVERSION_TLSv1_3
+				   : (long)CURL_SSLVERSION_TLSv1_2),
+	    /* "" is none, whatever the environment says. */
+	    curl_easy_setopt(c, CURLOPT_PROXY, way->proxy == NULL ? "" : way->proxy),
+	    curl_easy_setopt(c, CURLOPT_NOPROXY, ""),
+	    curl_easy_setopt(c, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE),
+	    curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
+		r->http->http2 ? (long)CURL_HTTP_VERSION_2TLS
+			       : (long)CURL_HTTP_VERSION_1_1),
+	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L),
+	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L),
+	};
+
+	return all_set(codes, sizeof(codes) / sizeof(codes[0]));
+}
+
 static int
 set_options(struct http_request *r, const struct http_put *put)
 {
@@ -138,23 +197,33 @@ set_options(struct http_request *r, const struct http_put *put)
 	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, r->headers),
 	    curl_easy_setopt(c, CURLOPT_USERAGENT, "hearsay"),
 	    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L),
-	    curl_easy_setopt(c, CURLOPT_PROXY, ""),
-	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L),
-	    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L),
-	    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, h->connect_timeout_ms),
-	    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, h->timeout_ms),
+	    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->timeouts.connect_ms),
+	    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)h->timeouts.whole_ms),
 	    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L),
+	    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_head),
+	    curl_easy_setopt(c, CURLOPT_HEADERDATA, r),
 	    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_answer),
 	    curl_easy_setopt(c, CURLOPT_WRITEDATA, r),
 	    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, r->error),
 	    curl_easy_setopt(c, CURLOPT_PRIVATE, r),
 	};
-	size_t i;
 
-	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (codes[i] != CURLE_OK)
-			return -1;
-	return 0;
+	return all_set(codes, sizeof(codes) / sizeof(codes[0]));
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *arg);
+
+static void
+bound_silence(struct http_request *r)
+{
+	int64_t ms = r->http->timeouts.first_byte_ms;
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (ms == 0)
+		return;
+	r->first_byte = evtimer_new(r->http->base, on_silence, r);
+	if (r->first_byte == NULL || event_add(r->first_byte, &tv) == -1)
+		mem_exhausted();
 }
 
 struct http_request *
@@ -170,12 +239,13 @@ http_put(struct http *h, const struct http_put *put, struct err *e)
 	if (r->easy == NULL)
 		mem_exhausted();
 	set_headers(r);
-	if (set_options(r, put) == -1 ||
+	if (set_options(r, put) == -1 || set_way(r, &put->way) == -1 ||
 	    curl_multi_add_handle(h->multi, r->easy) != CURLM_OK) {
 		free_request(r);
 		(void)err_set(e, "libcurl refuses to begin a request");
 		return NULL;
 	}
+	bound_silence(r);
 	return r;
 }
 
@@ -194,6 +264,8 @@ http_cancel(struct http_request *r)
 static const char *
 error_of(const struct http_request *r, CURLcode code)
 {
+	if (r->silent)
+		return "no answer began in time";
 	if (r->error[0] == '\0' || strstr(r->error, r->token) != NULL)
 		return curl_easy_strerror(code);
 	return r->error;
@@ -224,6 +296,17 @@ answer(struct http_request *r, CURLcode code)
 	(void)curl_multi_remove_handle(r->http->multi, r->easy);
 	r->answered(r->arg, &a);
 	free_request(r);
+}
+
+static void
+on_silence(evutil_socket_t fd, short what, void *arg)
+{
+	struct http_request *r = arg;
+
+	(void)fd;
+	(void)what;
+	r->silent = true;
+	answer(r, CURLE_OPERATION_TIMEDOUT);
 }
 
 static void
@@ -304,19 +387,19 @@ set_timer(CURLM *multi, long ms, void *arg)
 }
 
 struct http *
-http_new(struct event_base *base, int64_t connect_timeout_ms, int64_t timeout_ms,
-    struct err *e)
+http_new(struct event_base *base, const struct http_timeouts *timeouts, struct err *e)
 {
 	struct http *h = xcalloc(1, sizeof(*h));
 
 	h->base = base;
-	h->connect_timeout_ms = (long)connect_timeout_ms;
-	h->timeout_ms = (long)timeout_ms;
+	h->timeouts = *timeouts;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		free(h);
 		(void)err_set(e, "libcurl does not start");
 		return NULL;
 	}
+	h->http2 =
+	    (curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2) != 0;
 	h->multi = curl_multi_init();
 	h->timer = evtimer_new(base, on_timer, h);
 	if (h->multi == NULL || h->timer == NULL)

@@ -2,8 +2,9 @@
  * http - PUT requests to appservices, on the event loop.
  *
  * libcurl's multi interface behind two functions.  What an answer means is no
- * concern of this module.  No redirect is followed, no proxy is used, TLS is
- * verified, and an answer is read to ANSWER_MAX bytes.
+ * concern of this module.  No redirect is followed, no proxy is used but one
+ * that is given, TLS is verified, and an answer is read to ANSWER_MAX bytes.
+ * HTTP/2 is spoken over TLS where the receiver does.
  */
 #ifndef HEARSAY_SEND_HTTP_H
 #define HEARSAY_SEND_HTTP_H
@@ -28,8 +29,24 @@ struct http_answer {
 	int64_t retry_after_ms; /* from now; 0: not told */
 };
 
+/* How a receiver is reached; borrowed until the answer.  NULL is the usual. */
+struct http_way {
+	const char *socket;            /* path of a Unix socket */
+	const char *ca;                /* file of certificates, instead of the system's */
+	const char *certificate, *key; /* ours; key NULL: in the certificate's file */
+	const char *proxy;             /* url */
+	int tls_min;                   /* 12 or 13; 0: 12 */
+};
+
+struct http_timeouts {
+	int64_t connect_ms;
+	int64_t first_byte_ms; /* of the answer, from the beginning; 0: no bound */
+	int64_t whole_ms;
+};
+
 struct http_put {
 	const char *url;
+	struct http_way way;
 	const char *token;   /* for "Authorization: Bearer" */
 	bool token_in_query; /* as access_token, too */
 	const char *body;    /* JSON; borrowed until the answer */
@@ -40,8 +57,8 @@ struct http_put {
 };
 
 /* Borrows base.  NULL on error. */
-struct http *http_new(struct event_base *base, int64_t connect_timeout_ms,
-    int64_t timeout_ms, struct err *e);
+struct http *http_new(
+    struct event_base *base, const struct http_timeouts *timeouts, struct err *e);
 /* After every request was answered or cancelled.  NULL is allowed. */
 void http_free(struct http *h);
 

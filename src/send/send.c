@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "base/unix_url.h"
 #include "config/config.h"
 #include "route/route.h"
 #include "send/http.h"
@@ -32,6 +33,9 @@ enum queue_state {
 struct queue {
 	struct send *send;
 	const struct appservice *appservice;
+	struct http_way way;
+	char *socket; /* NULL: it is reached by TCP, at base */
+	char *base;   /* what goes before the path of a request */
 	enum queue_state state;
 	struct event *timer;
 	struct http_request *request; /* NULL but in QUEUE_SENDS */
@@ -213,7 +217,7 @@ static void answered(void *arg, const struct http_answer *answer);
 static char *
 url_of(const struct queue *q)
 {
-	return xasprintf("%s%s/transactions/%s", q->appservice->url,
+	return xasprintf("%s%s/transactions/%s", q->base,
 	    q->legacy ? "" : "/_matrix/app/v1", q->txn.id);
 }
 
@@ -223,6 +227,7 @@ try(struct queue *q)
 	char *url = url_of(q);
 	struct http_put put = {
 	    .url = url,
+	    .way = q->way,
 	    .token = q->appservice->hs_token,
 	    .token_in_query = q->legacy && q->send->config->legacy_token_in_query,
 	    .body = q->txn.body,
@@ -238,8 +243,8 @@ try(struct queue *q)
 		q->state = QUEUE_SENDS;
 		return;
 	}
-	failed(
-	    q, &(struct http_answer){.error = e.text, .kind = -1}, verdict_of(0, ""), "");
+	failed(q, &(struct http_answer){.error = e.text, .kind = -1},
+	    verdict_of(NULL, 0, 0, ""), "");
 }
 
 /*
@@ -287,7 +292,8 @@ answered(void *arg, const struct http_answer *answer)
 	q->request = NULL;
 	q->state = QUEUE_IDLE;
 	verdict_errcode(answer->body, answer->len, q->appservice->hs_token, errcode);
-	v = verdict_of(answer->status, errcode);
+	v = verdict_of(q->send->config->statuses, q->send->config->status_count,
+	    answer->status, errcode);
 	switch (v->action) {
 	case VERDICT_ODD:
 		say(LOG_WARNING, "appservice %s: HTTP %d where 200 is right: %s",
@@ -302,6 +308,7 @@ answered(void *arg, const struct http_answer *answer)
 	case VERDICT_RETRY:
 	case VERDICT_AS_TOLD:
 	case VERDICT_PAUSE:
+	case VERDICT_SET_ASIDE:
 		failed(q, answer, v, errcode);
 		break;
 	}
@@ -414,6 +421,35 @@ can_be_sent_to(const struct appservice *as)
 	return false;
 }
 
+/* The registration says where, our own configuration how. */
+static void
+find_way(struct queue *q)
+{
+	const struct config *c = q->send->config;
+	char *path;
+	size_t i;
+
+	if (unix_url_parse(q->appservice->url, &q->socket, &path) == 1) {
+		/* The host is only a name here, for the Host header. */
+		q->base = xasprintf("http://localhost%s", path);
+		free(path);
+	} else {
+		q->base = xstrdup(q->appservice->url);
+	}
+	q->way.socket = q->socket;
+	for (i = 0; i < c->appservice_count; i++) {
+		const struct config_appservice *as = &c->appservices[i];
+
+		if (strcmp(as->id, q->appservice->id) != 0)
+			continue;
+		q->way.ca = as->ca;
+		q->way.certificate = as->certificate;
+		q->way.key = as->key;
+		q->way.proxy = as->proxy;
+		q->way.tls_min = as->tls_min;
+	}
+}
+
 static void
 add_queue(struct send *s, struct event_base *base, const struct appservice *as)
 {
@@ -421,6 +457,7 @@ add_queue(struct send *s, struct event_base *base, const struct appservice *as)
 
 	q->send = s;
 	q->appservice = as;
+	find_way(q);
 	q->arena = arena_new();
 	q->timer = evtimer_new(base, on_timer, q);
 	if (q->timer == NULL)
@@ -431,12 +468,14 @@ struct send *
 send_new(struct event_base *base, const struct config *c, const struct route *r,
     struct store *store, struct err *e)
 {
+	const struct http_timeouts timeouts = {
+	    c->connect_timeout_ms, c->first_byte_timeout_ms, c->send_timeout_ms};
 	struct send *s = xcalloc(1, sizeof(*s));
 	size_t i;
 
 	s->config = c;
 	s->store = store;
-	s->http = http_new(base, c->connect_timeout_ms, c->send_timeout_ms, e);
+	s->http = http_new(base, &timeouts, e);
 	if (s->http == NULL) {
 		free(s);
 		return NULL;
@@ -464,6 +503,8 @@ send_free(struct send *s)
 		http_cancel(s->queues[i].request);
 		event_free(s->queues[i].timer);
 		arena_free(s->queues[i].arena);
+		free(s->queues[i].socket);
+		free(s->queues[i].base);
 	}
 	http_free(s->http);
 	event_free(s->woken);

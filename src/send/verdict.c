@@ -11,22 +11,39 @@ static const struct verdict table[] = {
     {201, 299, VERDICT_ODD, "taken as accepted"},
     {300, 399, VERDICT_RETRY,
 	"redirects are not followed: put the final url into the registration"},
+    {400, 400, VERDICT_SET_ASIDE, "it refuses the body"},
     {401, 401, VERDICT_PAUSE, "it does not know our hs_token"},
     {403, 403, VERDICT_PAUSE, "it refuses our hs_token"},
     {404, 405, VERDICT_OTHER_PATH, "it does not know the path of transactions"},
+    {413, 413, VERDICT_SET_ASIDE, "the body is too large for it"},
+    {422, 422, VERDICT_SET_ASIDE, "it refuses the body"},
     {429, 429, VERDICT_AS_TOLD, NULL},
     {503, 503, VERDICT_AS_TOLD, NULL},
     {0, 999, VERDICT_RETRY, NULL},
 };
 
-const struct verdict *
-verdict_of(int status, const char *errcode)
+/* The first row that holds for status; NULL where none does. */
+static const struct verdict *
+row_of(const struct verdict *rows, size_t count, int status)
 {
-	const struct verdict *last = table + sizeof(table) / sizeof(table[0]) - 1;
-	const struct verdict *v = table;
+	size_t i;
 
-	while (v != last && (status < v->first || status > v->last))
-		v++;
+	for (i = 0; i < count; i++)
+		if (status >= rows[i].first && status <= rows[i].last)
+			return &rows[i];
+	return NULL;
+}
+
+const struct verdict *
+verdict_of(const struct verdict *rows, size_t count, int status, const char *errcode)
+{
+	const size_t n = sizeof(table) / sizeof(table[0]);
+	const struct verdict *last = &table[n - 1], *v = row_of(rows, count, status);
+
+	if (v == NULL)
+		v = row_of(table, n, status);
+	if (v == NULL)
+		return last;
 	/* A receiver that has words of its own for it does know the path. */
 	if (v->action == VERDICT_OTHER_PATH && errcode[0] != '\0' &&
 	    strcmp(errcode, "M_UNRECOGNIZED") != 0)

@@ -17,7 +17,8 @@ enum verdict_action {
 	VERDICT_RETRY,      /* after a backoff */
 	VERDICT_AS_TOLD,    /* after Retry-After, if there is one */
 	VERDICT_OTHER_PATH, /* the receiver does not know the path: try the other */
-	VERDICT_PAUSE       /* our configuration is wrong: retry slowly, loudly */
+	VERDICT_PAUSE,      /* our configuration is wrong: retry slowly, loudly */
+	VERDICT_SET_ASIDE   /* it refuses the body: retry, but not for ever */
 };
 
 struct verdict {
@@ -26,8 +27,12 @@ struct verdict {
 	const char *words; /* for messages; NULL: the status says it */
 };
 
-/* The verdict on a status, 0 for none; errcode is "" where none came. */
-const struct verdict *verdict_of(int status, const char *errcode);
+/*
+ * The verdict on a status, 0 for none; errcode is "" where none came.  rows go
+ * before the table; they are borrowed as long as the verdict.
+ */
+const struct verdict *verdict_of(
+    const struct verdict *rows, size_t count, int status, const char *errcode);
 
 /*
  * The errcode of a JSON answer.  "" where there is none, or one that is no

@@ -94,7 +94,15 @@ defaults(void **state)
 	assert_int_equal(p->c->request_max, 10000);
 	assert_int_equal(p->c->request_timeout_ms, 600000);
 	assert_int_equal(p->c->connect_timeout_ms, 10000);
+	assert_int_equal(p->c->first_byte_timeout_ms, 30000);
 	assert_int_equal(p->c->send_timeout_ms, 60000);
+	assert_int_equal(p->c->set_aside_tries, 20);
+	assert_int_equal(p->c->set_aside_after_ms, 3600000);
+	assert_int_equal(p->c->give_up_after_ms, 0);
+	assert_int_equal(p->c->keep_accepted_ms, INT64_C(7) * 24 * 3600 * 1000);
+	assert_int_equal(p->c->keep_size, 1024);
+	assert_int_equal(p->c->status_count, 0);
+	assert_int_equal(p->c->appservice_count, 0);
 	assert_int_equal(p->c->backoff_min_ms, 1000);
 	assert_int_equal(p->c->backoff_max_ms, 300000);
 	assert_false(p->c->legacy_token_in_query);
@@ -269,6 +277,75 @@ server_names(void **state)
 }
 
 static void
+what_statuses_mean(void **state)
+{
+	struct place *p = *state;
+
+	load(p,
+	    SERVER "send = { statuses = ( { status = 413; means = \"retry\"; },\n"
+		   "  { status = \"500-599\"; means = \"set-aside\"; } );\n"
+		   "  set_aside_tries = 3; give_up_after = 60; };\n");
+	assert_int_equal(p->c->status_count, 2);
+	assert_int_equal(p->c->statuses[0].first, 413);
+	assert_int_equal(p->c->statuses[0].last, 413);
+	assert_int_equal(p->c->statuses[0].action, VERDICT_RETRY);
+	assert_int_equal(p->c->statuses[1].first, 500);
+	assert_int_equal(p->c->statuses[1].last, 599);
+	assert_int_equal(p->c->statuses[1].action, VERDICT_SET_ASIDE);
+	assert_int_equal(p->c->set_aside_tries, 3);
+	assert_int_equal(p->c->give_up_after_ms, 60000);
+	config_free(p->c);
+
+	load(p,
+	    SERVER "send = { statuses = (\n{ status = 99; means = \"retry\"; },\n"
+		   "{ status = \"500-\"; means = \"retry\"; },\n"
+		   "{ status = \"500-400\"; means = \"retry\"; },\n"
+		   "{ status = 500; means = \"maybe\"; },\n"
+		   "{ status = 500; },\n"
+		   "{ status = true; means = \"odd\"; } ); };\n");
+	assert_int_equal(p->errs.count, 6);
+	assert_mistake(p, 0, 3, "from 200 to 599");
+	assert_mistake(p, 1, 4, "from 200 to 599");
+	assert_mistake(p, 2, 5, "from 200 to 599");
+	assert_mistake(p, 3, 6, "\"pause\" or \"set-aside\"");
+	assert_mistake(p, 4, 7, "\"means\" is missing");
+	assert_mistake(p, 5, 8, "from 200 to 599");
+}
+
+static void
+ways_to_appservices(void **state)
+{
+	struct place *p = *state;
+	char *ca;
+
+	load(p,
+	    SERVER
+	    "appservices = ( { id = \"a\"; ca = \"ca.pem\"; certificate = \"/c\";\n"
+	    "  key = \"/k\"; tls_min = \"1.3\"; proxy = \"http://p:1\"; },\n"
+	    "  { id = \"b\"; } );\n");
+	ca = xasprintf("%s/ca.pem", p->dir);
+	assert_int_equal(p->c->appservice_count, 2);
+	assert_string_equal(p->c->appservices[0].id, "a");
+	assert_string_equal(p->c->appservices[0].ca, ca);
+	assert_string_equal(p->c->appservices[0].certificate, "/c");
+	assert_string_equal(p->c->appservices[0].key, "/k");
+	assert_string_equal(p->c->appservices[0].proxy, "http://p:1");
+	assert_int_equal(p->c->appservices[0].tls_min, 13);
+	assert_null(p->c->appservices[1].ca);
+	assert_int_equal(p->c->appservices[1].tls_min, 12);
+	free(ca);
+	config_free(p->c);
+
+	load(p,
+	    SERVER "appservices = ( { id = \"a\"; key = \"/k\"; },\n"
+		   "  { id = \"a\"; tls_min = \"1.1\"; } );\n");
+	assert_int_equal(p->errs.count, 3);
+	assert_mistake(p, 0, 2, "\"key\" needs a \"certificate\"");
+	assert_mistake(p, 1, 3, "\"tls_min\" must be \"1.2\" or \"1.3\"");
+	assert_mistake(p, 2, 3, "stands on line 2 already");
+}
+
+static void
 files_that_are_none(void **state)
 {
 	struct place *p = *state;
@@ -318,6 +395,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(all_mistakes_at_once, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(twice, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(server_names, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(what_statuses_mean, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(ways_to_appservices, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(files_that_are_none, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(relative_to_where_we_are, set_up, tear_down),
 	};

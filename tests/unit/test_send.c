@@ -251,6 +251,8 @@ setup(void **state)
 	f->config.send_timeout_ms = 10000;
 	f->config.backoff_min_ms = 1;
 	f->config.backoff_max_ms = 20;
+	f->config.set_aside_tries = 20;
+	f->config.set_aside_after_ms = 3600 * 1000;
 	f->config.registrations = f->registrations;
 	receiver_start(&f->receiver, f->base);
 	*state = f;
@@ -913,7 +915,7 @@ verdicts_are_as_the_contract_says(void **state)
 	    {201, "", VERDICT_ODD},
 	    {299, "", VERDICT_ODD},
 	    {307, "", VERDICT_RETRY},
-	    {400, "", VERDICT_RETRY},
+	    {400, "", VERDICT_SET_ASIDE},
 	    {401, "", VERDICT_PAUSE},
 	    {403, "M_FORBIDDEN", VERDICT_PAUSE},
 	    {404, "", VERDICT_OTHER_PATH},
@@ -921,6 +923,8 @@ verdicts_are_as_the_contract_says(void **state)
 	    {404, "M_NOT_FOUND", VERDICT_RETRY},
 	    {405, "", VERDICT_OTHER_PATH},
 	    {406, "", VERDICT_RETRY},
+	    {413, "", VERDICT_SET_ASIDE},
+	    {422, "M_BAD_JSON", VERDICT_SET_ASIDE},
 	    {429, "M_LIMIT_EXCEEDED", VERDICT_AS_TOLD},
 	    {500, "", VERDICT_RETRY},
 	    {503, "", VERDICT_AS_TOLD},
@@ -931,9 +935,24 @@ verdicts_are_as_the_contract_says(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (verdict_of(rows[i].status, rows[i].errcode)->action != rows[i].action)
+		if (verdict_of(NULL, 0, rows[i].status, rows[i].errcode)->action !=
+		    rows[i].action)
 			fail_msg(
 			    "wrong verdict on %d %s", rows[i].status, rows[i].errcode);
+}
+
+static void
+rows_of_the_configuration_go_first(void **state)
+{
+	static const struct verdict rows[] = {{413, 413, VERDICT_RETRY, NULL},
+	    {500, 599, VERDICT_PAUSE, NULL}, {404, 404, VERDICT_OTHER_PATH, NULL}};
+
+	(void)state;
+	assert_int_equal(verdict_of(rows, 3, 413, "")->action, VERDICT_RETRY);
+	assert_int_equal(verdict_of(rows, 3, 503, "")->action, VERDICT_PAUSE);
+	assert_int_equal(verdict_of(rows, 3, 422, "")->action, VERDICT_SET_ASIDE);
+	assert_int_equal(verdict_of(rows, 3, 404, "M_X")->action, VERDICT_RETRY);
+	assert_int_equal(verdict_of(rows, 3, 0, "")->action, VERDICT_RETRY);
 }
 
 static void
@@ -1005,6 +1024,7 @@ main(void)
 	    TEST(cut_request_is_sent_again_as_it_was),
 	    TEST(idle_needs_no_timer),
 	    cmocka_unit_test(verdicts_are_as_the_contract_says),
+	    cmocka_unit_test(rows_of_the_configuration_go_first),
 	    cmocka_unit_test(backoff_doubles_between_its_bounds),
 	    cmocka_unit_test(errcode_of_odd_answers_is_none),
 	};
