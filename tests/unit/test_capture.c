@@ -78,6 +78,7 @@ users_are_of_the_server(void **state)
 	longest[0] = '@';
 	memcpy(longest + 255 - strlen(":" SERVER), ":" SERVER, sizeof(":" SERVER));
 	check(CAPTURE_USER_ID, longest, longest);
+	memset(longest + 1, 'a', 255);
 	memcpy(longest + 256 - strlen(":" SERVER), ":" SERVER, sizeof(":" SERVER));
 	check(CAPTURE_USER_ID, longest, NULL);
 }

@@ -53,6 +53,7 @@ patterns_are_anchored_at_both_ends(void **state)
 	assert_false(fits("abcd", "xabcd"));
 	assert_false(fits("abcd", "abcdx"));
 	assert_false(fits("abcd$", "abcd\n"));
+	assert_false(fits("abcd$.", "abcd\n"));
 	assert_false(fits("abcd|efgh", "abcdx"));
 	/* The shortest match is not good enough where a longer one is whole. */
 	assert_true(fits("ab|abcd", "abcd"));

@@ -1,0 +1,208 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/zone.h"
+#include "commands/teller.h"
+#include "extract/account_event.h"
+#include "pack/pack.h"
+#include "pack_text.h"
+
+#define FILE_KEY 7
+#define FIRST_OFFSET 1000 /* of the text in its file */
+#define FALLBACK_MS 5000
+
+#define RULES                                                                              \
+	"{ name = \"enter\"; match = \"enter %{user_id:user} on %{device_id:device}\";"    \
+	"  remember = true; },"                                                            \
+	"{ name = \"login\"; match = \"done login\"; with = \"enter\"; once = true;"       \
+	"  emit = { type = \"login\"; user_id = \"$user\"; device_id = \"$device\"; }; }," \
+	"{ name = \"over\"; match = \"done .*\"; ends = true; }"
+
+/* Whole devices, one with a newline in it, lines of nobody's, requests side by side. */
+static const char text[] = "R1 log INFO enter @a:example.org on D1\n"
+			   "R2 log INFO enter @b:example.org on one\n"
+			   "two\n"
+			   "\n"
+			   "R1 log INFO done login\n"
+			   "R3 log INFO nothing\n"
+			   "R3 log INFO enter @c:example.org on D3\n"
+			   "R2 log INFO done login\n"
+			   "R3 log INFO done login\n"
+			   "R4 log INFO enter @d:example.org on D4\n";
+
+struct teller_run {
+	struct teller *teller;
+	struct teller_log *log;
+	struct arena *arena;
+	struct account_events events;
+};
+
+static struct pack *pack;
+static struct zone *zone;
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	pack = pack_of_rules(RULES);
+	zone = zone_open("UTC", NULL);
+	return zone == NULL ? -1 : 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	zone_close(zone);
+	pack_free(pack);
+	return 0;
+}
+
+static void
+begin(struct teller_run *r)
+{
+	static const struct extract_limits limits = {.timeout_ms = 1000, .max = 100};
+
+	r->teller = teller_new("example.org", &limits);
+	r->log = teller_log_new(r->teller, pack, zone);
+	r->arena = arena_new();
+	r->events = (struct account_events){.last = &r->events.first};
+}
+
+static void
+end(struct teller_run *r)
+{
+	teller_free(r->teller);
+	arena_free(r->arena);
+}
+
+static void
+take(struct teller_run *r, size_t from, size_t to, bool again)
+{
+	const struct teller_chunk c = {
+	    .file = FILE_KEY,
+	    .offset = FIRST_OFFSET + from,
+	    .data = text + from,
+	    .len = to - from,
+	    .again = again,
+	    .fallback_ms = FALLBACK_MS,
+	};
+
+	teller_chunk(r->log, &c, r->arena, &r->events, NULL);
+}
+
+/* Add the events of r, each with the offset of the line that told it. */
+static void
+add_events(struct buf *to, const struct teller_run *r)
+{
+	const struct account_event *ev;
+
+	buf_reserve(to, 1);
+	for (ev = r->events.first; ev != NULL; ev = ev->next)
+		buf_addf(to, "%d %s\n", (int)(ev->offset - FIRST_OFFSET), ev->content);
+}
+
+static size_t
+place_of(const char *line)
+{
+	return (size_t)(strstr(text, line) - text);
+}
+
+/* What the text tells, however it is cut; in the arena. */
+static const char *
+all_events(struct arena *a)
+{
+	return arena_printf(a,
+	    "%zu {\"user_id\":\"@a:example.org\",\"device_id\":\"D1\"}\n"
+	    "%zu {\"user_id\":\"@b:example.org\"}\n"
+	    "%zu {\"user_id\":\"@c:example.org\",\"device_id\":\"D3\"}\n",
+	    place_of("R1 log INFO done"), place_of("R2 log INFO done"),
+	    place_of("R3 log INFO done"));
+}
+
+static size_t
+line_ends(size_t *ends)
+{
+	size_t i, n = 0;
+
+	for (i = 0; text[i] != '\0'; i++)
+		if (text[i] == '\n')
+			ends[n++] = i + 1;
+	return n;
+}
+
+/* Chunks of whole lines, cut at every set of places that there is. */
+static void
+cuts_change_nothing(void **state)
+{
+	size_t ends[16], lines = line_ends(ends), from, i;
+	uint64_t file, offset;
+	struct buf got = {0};
+	struct teller_run r;
+	unsigned cuts;
+
+	(void)state;
+	for (cuts = 0; cuts < 1u << (lines - 1); cuts++) {
+		begin(&r);
+		for (i = from = 0; i < lines; i++)
+			if (i == lines - 1 || (cuts >> i & 1) != 0) {
+				take(&r, from, ends[i], false);
+				from = ends[i];
+			}
+		buf_reset(&got);
+		add_events(&got, &r);
+		assert_string_equal(got.p, all_events(r.arena));
+		assert_true(teller_log_needs(r.log, &file, &offset));
+		assert_int_equal(offset, FIRST_OFFSET + place_of("R4"));
+		end(&r);
+	}
+	buf_free(&got);
+}
+
+/* Stopped behind any line, and begun again at the line that was still needed. */
+static void
+a_restart_tells_the_rest_once(void **state)
+{
+	size_t ends[16], lines = line_ends(ends), i, from;
+	struct teller_run first, second;
+	uint64_t file, offset;
+	struct buf got = {0};
+
+	(void)state;
+	for (i = 0; i < lines; i++) {
+		begin(&first);
+		take(&first, 0, ends[i], false);
+		from = teller_log_needs(first.log, &file, &offset)
+		    ? (size_t)(offset - FIRST_OFFSET)
+		    : ends[i];
+		begin(&second);
+		take(&second, from, ends[i], true);
+		assert_int_equal(second.events.count, 0);
+		take(&second, ends[i], ends[lines - 1], false);
+		buf_reset(&got);
+		add_events(&got, &first);
+		add_events(&got, &second);
+		assert_string_equal(got.p, all_events(first.arena));
+		end(&first);
+		end(&second);
+	}
+	buf_free(&got);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(cuts_change_nothing),
+	    cmocka_unit_test(a_restart_tells_the_rest_once),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
