@@ -102,6 +102,30 @@ macros_of_the_pack_come_first(void **state)
 	assert_true(fits("%{number}?z", "z"));
 }
 
+static bool
+is_loose(const char *text)
+{
+	struct pattern *p = compiled(text);
+	bool loose = p->loose;
+
+	pattern_free(p);
+	return loose;
+}
+
+static void
+a_catch_all_before_a_user_is_seen(void **state)
+{
+	(void)state;
+	assert_true(is_loose("from .* by %{user_id:u}"));
+	assert_true(is_loose("from .{0,99} by %{localpart:u}"));
+	assert_true(is_loose(".+%{who}"));
+	assert_false(is_loose("by %{user_id:u} from .*"));
+	assert_false(is_loose("from [.*] by %{user_id:u}"));
+	assert_false(is_loose("from \\.* by %{user_id:u}"));
+	assert_false(is_loose("from [^ ]* by %{user_id:u}"));
+	assert_false(is_loose("from .* by %{word:u}"));
+}
+
 static void
 an_empty_pattern_has_no_literal(void **state)
 {
@@ -513,6 +537,7 @@ main(void)
 	    cmocka_unit_test(patterns_are_anchored_at_both_ends),
 	    cmocka_unit_test(captures_have_types_and_groups),
 	    cmocka_unit_test(macros_of_the_pack_come_first),
+	    cmocka_unit_test(a_catch_all_before_a_user_is_seen),
 	    cmocka_unit_test(an_empty_pattern_has_no_literal),
 	    cmocka_unit_test(bad_patterns_say_why),
 	    cmocka_unit_test(a_pack_is_read_whole),
