@@ -158,6 +158,26 @@ put_positions(struct run *r, int64_t now, struct err *e)
 	return ok;
 }
 
+/*
+ * What the logs of a server share waits for the slowest of them; one in which
+ * nothing is written is not slow.
+ */
+static void
+tell_clocks(struct run *r, int64_t now)
+{
+	struct tail_stats st;
+	struct log *log;
+
+	for (log = r->logs; log != NULL; log = log->next) {
+		if (log->server->log_count < 2 || log->tail_log == NULL ||
+		    log->teller_log == NULL)
+			continue;
+		tail_log_stats(log->tail_log, &st);
+		if (st.behind == 0)
+			teller_log_clock(log->teller_log, now);
+	}
+}
+
 static int
 put_batch(struct run *r, struct err *e)
 {
@@ -175,6 +195,7 @@ put_batch(struct run *r, struct err *e)
 	}
 	if (put_positions(r, now, e) == -1 || store_commit(r->store, e) == -1)
 		goto undo;
+	tell_clocks(r, now);
 	return 0;
 
 undo:

@@ -28,6 +28,7 @@ struct teller_log {
 	struct extract_log *shadow;
 	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
 	uint64_t doubted;
+	uint64_t carrier_file, carrier_offset; /* the line behind which doubt began */
 	bool open; /* the newest line remembered an open end; what follows it decides */
 };
 
@@ -167,6 +168,27 @@ judge(struct teller_log *log, const struct record *record, uint64_t offset,
 	return verdict;
 }
 
+/*
+ * A line is believed in a log that users can forge: it may begin a stretch of
+ * doubt, which has to be read again from here after a restart; or close a
+ * request of which only doubted lines are known, which then were its own.
+ */
+static void
+settle(struct telling *t, const struct extract_line *line)
+{
+	struct teller_log *log = t->log;
+	size_t i;
+
+	if (doubt_carried(log->doubt)) {
+		log->carrier_file = line->file;
+		log->carrier_offset = line->offset;
+	}
+	for (i = 0; i < line->match_count; i++)
+		if (line->matches[i].rule->ends && doubt_settled(log->doubt))
+			(void)extract_adopt(log->extract, log->shadow,
+			    line->record->part[PART_CONTEXT], t->arena);
+}
+
 static void
 take_line(struct telling *t, struct slice line, size_t offset)
 {
@@ -200,6 +222,8 @@ take_line(struct telling *t, struct slice line, size_t offset)
 		take_doubted(t, &taken, verdict, why);
 		return;
 	}
+	if (log->doubt != NULL)
+		settle(t, &taken);
 	extract_line(log->extract, &taken, t->arena, t->out,
 	    t->trace == NULL ? NULL : t->trace->rule,
 	    t->trace == NULL ? NULL : t->trace->arg);
@@ -254,7 +278,17 @@ teller_log_clock(struct teller_log *log, int64_t now)
 bool
 teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r)
 {
-	return extract_needs(log->extract, file_r, offset_r);
+	bool needed = extract_needs(log->extract, file_r, offset_r);
+
+	if (log->doubt == NULL || !doubt_in_zone(log->doubt))
+		return needed;
+	/* A request that was open when the doubt began stands before it in any case. */
+	if (!needed ||
+	    (*file_r == log->carrier_file && log->carrier_offset < *offset_r)) {
+		*file_r = log->carrier_file;
+		*offset_r = log->carrier_offset;
+	}
+	return true;
 }
 
 int64_t

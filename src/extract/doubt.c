@@ -12,8 +12,9 @@
 #define AHEAD 256  /* a request's number runs this far before the newest, at most */
 #define GIVE_UP 16 /* twice the contradictions, less the rest, where no text is near */
 #define GUESSES                                                                          \
-	3        /* closing lines of unknown requests behind one text: it tries numbers */
-#define GRACE 16 /* closing lines that must be in order after such a text */
+	3 /* closing lines of unknown requests behind one text: it tries numbers */
+#define HELD_MAX 2   /* requests begun behind one text that may be real */
+#define GRACE 16     /* closing lines that must be in order after such a text */
 #define BACK_MS 1000 /* how far a line's time may lie before that of the line before */
 
 struct doubt {
@@ -34,6 +35,7 @@ struct doubt {
 	uint64_t zone_end;  /* offset: no text reaches beyond */
 	int64_t zone_ts;
 	unsigned guesses;
+	unsigned held;  /* lines in the newest zone that told what a request does */
 	unsigned grace; /* closing lines still to be in order */
 };
 
@@ -273,6 +275,7 @@ open_zone(struct doubt *d, const struct record *r, uint64_t end)
 	d->zone_end = end;
 	d->zone_ts = r->ts;
 	d->guesses = 0;
+	d->held = 0;
 	d->grace = 0;
 }
 
@@ -360,6 +363,18 @@ doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
 		return DOUBT_NONE;
 	*why_r = "an address or agent in it imitates a line of this kind";
 	return DOUBT_HELD;
+}
+
+bool
+doubt_in_zone(const struct doubt *d)
+{
+	return d->zone;
+}
+
+bool
+doubt_settled(const struct doubt *d)
+{
+	return !d->zone && d->held <= HELD_MAX;
 }
 
 bool

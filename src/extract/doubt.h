@@ -45,6 +45,17 @@ enum doubt_verdict doubt_record(struct doubt *d, uint64_t offset, const struct r
 /* Whether the line taken last may have carried text: look at the line behind it as well. */
 bool doubt_carried(const struct doubt *d);
 
+/* Behind a line that may have carried text, before its request is over. */
+bool doubt_in_zone(const struct doubt *d);
+
+/*
+ * Where a request's closing line stands outside of any zone and all else that
+ * is known of it was held, that was its own: a request that ends well has said
+ * what it does, and text could only have guessed its number.  False where so
+ * much was held that its author may have tried many.
+ */
+bool doubt_settled(const struct doubt *d);
+
 /* The server began anew: its numbers begin again. */
 void doubt_reset(struct doubt *d);
 

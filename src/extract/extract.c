@@ -53,7 +53,9 @@ struct extract_log {
 	struct extract_log *next;
 	unsigned number;
 	const struct pack *pack;
-	struct memory *memories; /* oldest first */
+	/* Oldest first; those that all logs of the server share wait apart, as they
+	   are forgotten by another clock. */
+	struct memory *own, *shared;
 	size_t memory_count;
 	uint64_t seq;  /* of the line taken last */
 	int64_t clock; /* its log has come to this time */
@@ -149,7 +151,10 @@ memory_drop(struct memory *m)
 	struct context *c = m->context;
 
 	DL_DELETE2(c->memories, m, context_prev, context_next);
-	DL_DELETE2(m->log->memories, m, log_prev, log_next);
+	if (m->rule->key == NULL)
+		DL_DELETE2(m->log->own, m, log_prev, log_next);
+	else
+		DL_DELETE2(m->log->shared, m, log_prev, log_next);
 	m->log->memory_count--;
 	if (c->memories == NULL) {
 		HASH_DEL(m->log->extract->contexts, c);
@@ -176,21 +181,28 @@ context_drop(struct context *c)
 }
 
 /*
- * The time that a memory's age is counted to.  What the logs of the server
- * share waits for the slowest of them: one may be read hours behind another.
+ * What the logs of a server share is forgotten by the slowest of their clocks:
+ * one may be read hours behind another.
  */
 static int64_t
-clock_for(const struct memory *m)
+slowest_clock(const struct extract *x)
 {
 	const struct extract_log *log;
-	int64_t slowest = m->log->clock;
+	int64_t slowest = INT64_MAX;
 
-	if (m->rule->key == NULL)
-		return slowest;
-	LL_FOREACH(m->log->extract->logs, log)
+	LL_FOREACH(x->logs, log)
 	if (log->clock < slowest)
 		slowest = log->clock;
 	return slowest;
+}
+
+static void
+forget_before(struct extract_log *log, struct memory **list, int64_t oldest)
+{
+	while (*list != NULL && (*list)->ts < oldest) {
+		memory_drop(*list);
+		log->stats.timed_out++;
+	}
 }
 
 static void
@@ -198,13 +210,15 @@ forget_old(struct extract_log *log)
 {
 	const struct extract_limits *limits = &log->extract->limits;
 
-	while (log->memories != NULL &&
-	    clock_for(log->memories) - limits->timeout_ms > log->memories->ts) {
-		memory_drop(log->memories);
-		log->stats.timed_out++;
-	}
+	forget_before(log, &log->own, log->clock - limits->timeout_ms);
+	if (log->shared != NULL)
+		forget_before(
+		    log, &log->shared, slowest_clock(log->extract) - limits->timeout_ms);
 	while (log->memory_count > limits->max) {
-		memory_drop(log->memories);
+		memory_drop(log->shared == NULL ||
+			    (log->own != NULL && log->own->seq < log->shared->seq)
+			? log->own
+			: log->shared);
 		log->stats.crowded++;
 	}
 }
@@ -402,7 +416,10 @@ remember(struct following *f)
 	m->ts = f->line->record->ts;
 	m->context = context_get(log->extract, home);
 	DL_APPEND2(m->context->memories, m, context_prev, context_next);
-	DL_APPEND2(log->memories, m, log_prev, log_next);
+	if (m->rule->key == NULL)
+		DL_APPEND2(log->own, m, log_prev, log_next);
+	else
+		DL_APPEND2(log->shared, m, log_prev, log_next);
 	log->memory_count++;
 	trace(f, OUTCOME_REMEMBERED, NULL, 0);
 }
@@ -544,8 +561,8 @@ end_context(struct following *f)
 static void
 reset(struct following *f)
 {
-	while (f->log->memories != NULL)
-		memory_drop(f->log->memories);
+	while (f->log->own != NULL)
+		memory_drop(f->log->own);
 	trace(f, OUTCOME_RESET, NULL, 0);
 }
 
@@ -589,36 +606,70 @@ extract_log_clock(struct extract_log *log, int64_t now)
 		log->clock = now;
 }
 
+/* What memories of the newest line have of open ends is dropped; how many had any. */
+static unsigned
+tear(struct memory *list, uint64_t line_seq)
+{
+	struct memory *m;
+	unsigned torn = 0;
+	size_t i, kept;
+
+	for (m = list == NULL ? NULL : list->log_prev;
+	     m != NULL && m->line_seq == line_seq; m = m == list ? NULL : m->log_prev) {
+		for (i = kept = 0; i < m->capture_count; i++)
+			if (!m->captures[i].open)
+				m->captures[kept++] = m->captures[i];
+		torn += kept < m->capture_count;
+		m->capture_count = kept;
+	}
+	return torn;
+}
+
 void
 extract_torn(struct extract_log *log)
 {
-	struct memory *m;
-	size_t i, kept;
-	bool torn;
+	log->stats.torn += tear(log->own, log->seq) + tear(log->shared, log->seq);
+}
 
-	for (m = log->memories == NULL ? NULL : log->memories->log_prev; m != NULL;
-	     m = m == log->memories ? NULL : m->log_prev) {
-		if (m->line_seq != log->seq)
-			break;
-		torn = false;
-		for (i = kept = 0; i < m->capture_count; i++) {
-			if (m->captures[i].open)
-				torn = true;
-			else
-				m->captures[kept++] = m->captures[i];
-		}
-		m->capture_count = kept;
-		log->stats.torn += torn;
+bool
+extract_adopt(struct extract_log *to, struct extract_log *from, struct slice context,
+    struct arena *a)
+{
+	struct slice name = context_name(a, from->number, "", context);
+	struct context *theirs = context_find(from->extract, name), *ours;
+	struct memory *m, *next;
+
+	name = context_name(a, to->number, "", context);
+	if (theirs == NULL || context_find(to->extract, name) != NULL)
+		return false;
+	ours = context_get(to->extract, name);
+	for (m = theirs->memories; m != NULL; m = next) {
+		next = m->context_next;
+		DL_DELETE2(theirs->memories, m, context_prev, context_next);
+		DL_DELETE2(from->own, m, log_prev, log_next);
+		from->memory_count--;
+		m->log = to;
+		m->context = ours;
+		m->seq = m->line_seq = to->seq;
+		DL_APPEND2(ours->memories, m, context_prev, context_next);
+		DL_APPEND2(to->own, m, log_prev, log_next);
+		to->memory_count++;
 	}
+	HASH_DEL(from->extract->contexts, theirs);
+	free(theirs);
+	return true;
 }
 
 bool
 extract_needs(const struct extract_log *log, uint64_t *file_r, uint64_t *offset_r)
 {
-	const struct memory *m, *oldest = log->memories;
+	const struct memory *m, *oldest = log->own == NULL ? log->shared : log->own;
 
 	/* Mostly the first; but what a memory took up may be older than itself. */
-	DL_FOREACH2(log->memories, m, log_next)
+	DL_FOREACH2(log->own, m, log_next)
+	if (m->seq < oldest->seq)
+		oldest = m;
+	DL_FOREACH2(log->shared, m, log_next)
 	if (m->seq < oldest->seq)
 		oldest = m;
 	if (oldest == NULL)
@@ -643,8 +694,10 @@ extract_free(struct extract *x)
 		return;
 	while ((log = x->logs) != NULL) {
 		x->logs = log->next;
-		while (log->memories != NULL)
-			memory_drop(log->memories);
+		while (log->own != NULL)
+			memory_drop(log->own);
+		while (log->shared != NULL)
+			memory_drop(log->shared);
 		free(log);
 	}
 	free(x);

@@ -25,6 +25,7 @@ struct extract_log;
 struct match;
 struct pack;
 struct record;
+struct slice;
 
 struct extract_limits {
 	int64_t
@@ -91,6 +92,15 @@ void extract_log_clock(struct extract_log *log, int64_t now);
  * chose may have cut that line.  What it remembered of open ends is dropped.
  */
 void extract_torn(struct extract_log *log);
+
+/*
+ * Move what from remembers of a request to to, which remembers nothing of it:
+ * lines that were doubted, and whose request turned out to be real.  Both logs
+ * were added to their extract in the same place.  False: there was nothing to
+ * move.  The arena is for the time of the call.
+ */
+bool extract_adopt(struct extract_log *to, struct extract_log *from, struct slice context,
+    struct arena *a);
 
 /* The oldest line that is still needed: true, file and offset; false: none is. */
 bool extract_needs(const struct extract_log *log, uint64_t *file_r, uint64_t *offset_r);
