@@ -203,7 +203,7 @@ failed(struct queue *q, const struct http_answer *answer, const struct verdict *
 	describe(answer, v, errcode, &what);
 	tell_failure(q, answer, v, &what, delay);
 	if (store_failed(s->store, q->appservice->id, q->txn.id, answer->status,
-		what.text, now + delay, now, &e) == -1)
+		what.text, STORE_TRY_AGAIN, now + delay, now, &e) == -1)
 		store_failed_us(s, &e);
 	else
 		store_served_us(s);

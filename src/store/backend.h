@@ -37,7 +37,12 @@ struct store_backend {
 	int (*accepted)(struct store *s, const char *appservice, const char *id,
 	    int status, int64_t now, struct err *e);
 	int (*failed)(struct store *s, const char *appservice, const char *id, int status,
-	    const char *error, int64_t next_try_ms, int64_t now, struct err *e);
+	    const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
+	    struct err *e);
+	int (*edit)(struct store *s, const char *appservice, const char *id,
+	    enum store_edit edit, int64_t now, uint64_t *events_r, struct err *e);
+	int (*forget)(struct store *s, int64_t before, uint64_t size_max,
+	    int64_t *oldest_ms_r, struct err *e);
 	int (*fd)(struct store *s);                     /* NULL: there is none */
 	int (*noticed)(struct store *s, struct err *e); /* NULL where fd is */
 
@@ -45,8 +50,15 @@ struct store_backend {
 	    struct store_log_status **out_r, size_t *count_r, struct err *e);
 	int (*queue_statuses)(struct store *s, struct arena *a,
 	    struct store_queue_status **out_r, size_t *count_r, struct err *e);
+	int (*size)(struct store *s, struct store_size *size_r, struct err *e);
+	int (*items)(struct store *s, const char *appservice, const char *id,
+	    int64_t after, struct arena *a, struct store_item **out_r, size_t *count_r,
+	    struct err *e);
+	int (*tell)(struct store *s, const struct store_which *which, int64_t after,
+	    struct arena *a, struct store_told **out_r, size_t *count_r, struct err *e);
 };
 
 extern const struct store_backend store_sqlite;
+extern const struct store_backend store_postgresql; /* with HAVE_POSTGRESQL */
 
 #endif

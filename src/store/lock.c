@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -73,4 +75,37 @@ lock_release(int fd)
 {
 	if (fd != -1)
 		(void)close(fd);
+}
+
+/* Without the file, or where it is another's, no owner is there to be told. */
+void
+lock_touch(const char *path)
+{
+	char *file = xasprintf("%s.lock", path);
+
+	(void)utimensat(AT_FDCWD, file, NULL, AT_SYMLINK_NOFOLLOW);
+	free(file);
+}
+
+int
+lock_watch(const char *path)
+{
+	char *file = xasprintf("%s.lock", path);
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+	if (fd != -1 && inotify_add_watch(fd, file, IN_ATTRIB) == -1) {
+		(void)close(fd);
+		fd = -1;
+	}
+	free(file);
+	return fd;
+}
+
+void
+lock_watched(int fd)
+{
+	char news[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+	while (read(fd, news, sizeof(news)) > 0)
+		;
 }

@@ -14,4 +14,14 @@ struct err;
 int lock_take(const char *path, struct err *e);
 void lock_release(int fd); /* -1 is allowed */
 
+/*
+ * A second process that changed the store tells the owner so, by touching the
+ * lock's file; the owner has a descriptor that is readable then.  It costs
+ * nothing while nobody does, and works where a pid means nothing, between
+ * containers.  lock_watch: -1 where there is no inotify to be had.
+ */
+void lock_touch(const char *path);
+int lock_watch(const char *path);
+void lock_watched(int fd); /* take what made it readable */
+
 #endif

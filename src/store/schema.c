@@ -100,9 +100,35 @@ static const char version_1[] =
     "CREATE INDEX deliveries_queued ON deliveries (appservice, id) WHERE txn IS NULL;\n"
     "CREATE INDEX deliveries_txn ON deliveries (txn) WHERE txn IS NOT NULL;\n";
 
+static const char version_2[] =
+    /* Several may wait: dead letters that were put back. */
+    "DROP INDEX transactions_waiting;\n"
+    "ALTER TABLE transactions ADD COLUMN -- attempts at which the body was refused\n"
+    "  refusals INTEGER NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE transactions ADD COLUMN -- when that was first; 0: never\n"
+    "  refused_ms INTEGER NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE transactions ADD COLUMN -- of the last attempt\n"
+    "  error TEXT NOT NULL DEFAULT '';\n"
+    "ALTER TABLE transactions ADD COLUMN -- when it was set aside; NULL: it was not\n"
+    "  dead_ms INTEGER;\n"
+    "CREATE INDEX transactions_waiting ON transactions (appservice, seq)\n"
+    "  WHERE accepted_ms IS NULL AND dead_ms IS NULL;\n"
+    "CREATE INDEX transactions_dead ON transactions (appservice, seq)\n"
+    "  WHERE dead_ms IS NOT NULL;\n"
+    "CREATE INDEX transactions_accepted ON transactions (accepted_ms)\n"
+    "  WHERE accepted_ms IS NOT NULL;\n"
+
+    "ALTER TABLE appservices ADD COLUMN -- since when its queue rests; 0: it does not\n"
+    "  held_ms INTEGER NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE appservices ADD COLUMN -- transactions accepted by an odd status\n"
+    "  odd INTEGER NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE appservices ADD COLUMN -- events, by hand\n"
+    "  discarded INTEGER NOT NULL DEFAULT 0;\n";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
+    version_2,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -4,8 +4,30 @@
  */
 #include "store/store.h"
 
+#include <string.h>
+
 #include "base/err.h"
+#include "base/mem.h"
 #include "store/backend.h"
+#ifdef HAVE_POSTGRESQL
+#include "store/pq.h"
+#endif
+
+static const struct store_backend *
+backend_of(const char *name, struct err *e)
+{
+	if (!store_is_url(name))
+		return &store_sqlite;
+#ifdef HAVE_POSTGRESQL
+	(void)e;
+	return &store_postgresql;
+#else
+	(void)err_set(e,
+	    "the store is in PostgreSQL, and this hearsay was built without libpq: install "
+	    "libpq-dev and build again, or name a file as the store");
+	return NULL;
+#endif
+}
 
 struct store *
 store_open(const char *name, enum store_mode mode, struct err *e)
@@ -16,7 +38,29 @@ store_open(const char *name, enum store_mode mode, struct err *e)
 struct store *
 store_open_as(const char *name, const char *instance, enum store_mode mode, struct err *e)
 {
-	return store_sqlite.open(name, instance, mode, e);
+	const struct store_backend *backend = backend_of(name, e);
+
+	return backend == NULL ? NULL : backend->open(name, instance, mode, e);
+}
+
+bool
+store_is_url(const char *name)
+{
+	return strncmp(name, "postgresql://", 13) == 0 ||
+	    strncmp(name, "postgres://", 11) == 0;
+}
+
+char *
+store_shown(const char *name)
+{
+	char *shown = NULL;
+
+	if (!store_is_url(name))
+		return xstrdup(name);
+#ifdef HAVE_POSTGRESQL
+	shown = pq_shown(name, NULL);
+#endif
+	return shown == NULL ? xstrdup("postgresql://") : shown;
 }
 
 void
@@ -94,9 +138,25 @@ store_accepted(struct store *s, const char *appservice, const char *id, int stat
 
 int
 store_failed(struct store *s, const char *appservice, const char *id, int status,
-    const char *error, int64_t next_try_ms, int64_t now, struct err *e)
+    const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
+    struct err *e)
 {
-	return s->backend->failed(s, appservice, id, status, error, next_try_ms, now, e);
+	return s->backend->failed(
+	    s, appservice, id, status, error, then, next_try_ms, now, e);
+}
+
+int
+store_edit(struct store *s, const char *appservice, const char *id, enum store_edit edit,
+    int64_t now, uint64_t *events_r, struct err *e)
+{
+	return s->backend->edit(s, appservice, id, edit, now, events_r, e);
+}
+
+int
+store_forget(struct store *s, int64_t before, uint64_t size_max, int64_t *oldest_ms_r,
+    struct err *e)
+{
+	return s->backend->forget(s, before, size_max, oldest_ms_r, e);
 }
 
 int
@@ -123,4 +183,24 @@ store_queue_statuses(struct store *s, struct arena *a, struct store_queue_status
     size_t *count_r, struct err *e)
 {
 	return s->backend->queue_statuses(s, a, out_r, count_r, e);
+}
+
+int
+store_size(struct store *s, struct store_size *size_r, struct err *e)
+{
+	return s->backend->size(s, size_r, e);
+}
+
+int
+store_items(struct store *s, const char *appservice, const char *id, int64_t after,
+    struct arena *a, struct store_item **out_r, size_t *count_r, struct err *e)
+{
+	return s->backend->items(s, appservice, id, after, a, out_r, count_r, e);
+}
+
+int
+store_tell(struct store *s, const struct store_which *which, int64_t after,
+    struct arena *a, struct store_told **out_r, size_t *count_r, struct err *e)
+{
+	return s->backend->tell(s, which, after, a, out_r, count_r, e);
 }

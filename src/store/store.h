@@ -25,6 +25,7 @@ struct store;
 enum store_mode {
 	STORE_OWN, /* the daemon: locks the store; a second one is told the pid of the first */
 	STORE_READ, /* status and the like: beside a running daemon, changes nothing */
+	STORE_EDIT  /* store_edit beside a running daemon or without; takes no lock */
 };
 
 /*
@@ -40,6 +41,10 @@ struct store *store_open(const char *name, enum store_mode mode, struct err *e);
  */
 struct store *store_open_as(
     const char *name, const char *instance, enum store_mode mode, struct err *e);
+/* Is name a url, and no path?  store_shown: the name as it may be shown, without
+ * a password; malloc'd. */
+bool store_is_url(const char *name);
+char *store_shown(const char *name);
 void store_close(struct store *s); /* NULL is allowed; nothing is left to save */
 
 /* ---- reading logs ---------------------------------------------------- */
@@ -78,7 +83,7 @@ int store_put_checkpoints(struct store *s, const char *log, const struct checkpo
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
 
-/* Deliveries that wait in all queues together, for back-pressure. */
+/* Deliveries that wait in all queues together, for back-pressure; dead letters don't. */
 int store_waiting(struct store *s, uint64_t *count_r, struct err *e);
 
 /* ---- sending ---------------------------------------------------------- */
@@ -93,9 +98,11 @@ struct transaction {
 	size_t body_len;
 	unsigned events;
 	int64_t formed_ms;
-	unsigned attempts;    /* so far */
-	int64_t first_try_ms; /* 0: none yet */
-	int64_t next_try_ms;  /* not before; 0: at once */
+	unsigned attempts;        /* so far */
+	int64_t first_try_ms;     /* 0: none yet */
+	int64_t next_try_ms;      /* not before; 0: at once */
+	unsigned refusals;        /* attempts that the receiver refused the body of */
+	int64_t first_refusal_ms; /* 0: none yet */
 };
 
 /*
@@ -107,8 +114,8 @@ struct transaction {
 int store_may_send(struct store *s, const char *appservice, bool *waits_r, struct err *e);
 
 /*
- * A descriptor to wait at: readable when another hearsay committed deliveries,
- * or when the connection changed.  It stays the same while s is open; -1: there
+ * A descriptor to wait at: readable when another process edited a queue or
+ * committed deliveries, or when the connection changed.  It stays the same while s is open; -1: there
  * is nothing to wait for.
  */
 int store_fd(struct store *s);
@@ -122,17 +129,62 @@ int store_noticed(struct store *s, struct err *e);
  * The transaction that is next for appservice: the one that waits, or a new
  * one, formed from the oldest queued deliveries (those that share one body
  * key, within the limits above) and committed before this returns.
- * 1 and *txn_r filled; 0 when nothing waits; -1 on error.
+ * 1 and *txn_r filled; 0 when nothing waits, or the queue is on hold; -1 on
+ * error.
  */
 int store_next_transaction(struct store *s, const char *appservice, int64_t now,
     struct arena *a, struct transaction *txn_r, struct err *e);
 
-/* The receiver accepted txn id with the HTTP status. */
+/*
+ * The receiver accepted txn id with the HTTP status.  One that was discarded
+ * meanwhile is no error, here and in store_failed.
+ */
 int store_accepted(struct store *s, const char *appservice, const char *id, int status,
     int64_t now, struct err *e);
+/* What becomes of a transaction after an attempt that failed. */
+enum store_then {
+	STORE_TRY_AGAIN,
+	STORE_REFUSED,  /* try again, and count that the body was refused */
+	STORE_SET_ASIDE /* a dead letter: the queue goes on without it */
+};
+
 /* An attempt failed; error is a sentence without secrets.  It is due again at next_try_ms. */
 int store_failed(struct store *s, const char *appservice, const char *id, int status,
-    const char *error, int64_t next_try_ms, int64_t now, struct err *e);
+    const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
+    struct err *e);
+
+/* ---- by hand ------------------------------------------------------------ */
+
+enum store_edit {
+	STORE_HOLD,    /* a queue rests; a transaction is set aside */
+	STORE_RELEASE, /* the queue goes on; the transaction is back in it */
+	STORE_RETRY,   /* what waits is due at once; a dead letter is back in the queue */
+	STORE_RETRY_DEAD, /* all dead letters of a queue are back in it */
+	STORE_DISCARD     /* gone for ever; of a queue, all that waits and is set aside */
+};
+
+/*
+ * Change the queue of appservice, or, where id is not NULL, one transaction
+ * that was not accepted.  The daemon, if it runs, notices (store_fd).  A large
+ * discard is done in steps; what was done before an error stays done.
+ * 1 and *events_r (may be NULL) how many events it concerned; 0 where there is
+ * no such queue or transaction; -1 on error.
+ */
+int store_edit(struct store *s, const char *appservice, const char *id,
+    enum store_edit edit, int64_t now, uint64_t *events_r, struct err *e);
+
+/* ---- what was accepted long ago ------------------------------------------- */
+
+/*
+ * Forget a few of the transactions accepted before the time before, oldest
+ * first, with their events; and a few events that nobody was to be told of.
+ * Where the store has more than size_max bytes in use, those accepted later
+ * go, too.  It takes milliseconds.  1: there is more to forget now; 0: there
+ * is not, and *oldest_ms_r is when the oldest that is left was accepted (0:
+ * none is left); -1 on error.
+ */
+int store_forget(struct store *s, int64_t before, uint64_t size_max, int64_t *oldest_ms_r,
+    struct err *e);
 
 /* ---- looking ------------------------------------------------------------ */
 
@@ -155,6 +207,16 @@ struct store_queue_status {
 	const char *last_error;  /* "" where there is none */
 	unsigned attempts;       /* of the transaction that waits */
 	int64_t next_try_ms;
+	int64_t held_ms;    /* since when it rests; 0: it does not */
+	uint64_t dead;      /* dead letters: transactions */
+	uint64_t odd;       /* transactions accepted by an odd status, ever */
+	uint64_t discarded; /* events, ever */
+};
+
+struct store_size {
+	uint64_t bytes, free_bytes; /* on disk; of these, not in use */
+	uint64_t kept;              /* accepted transactions that are kept */
+	int64_t oldest_ms;          /* when the oldest of these was accepted; 0 none */
 };
 
 /* Each fills an array in the arena.  0, or -1 on error. */
@@ -162,5 +224,48 @@ int store_log_statuses(struct store *s, struct arena *a, struct store_log_status
     size_t *count_r, struct err *e);
 int store_queue_statuses(struct store *s, struct arena *a,
     struct store_queue_status **out_r, size_t *count_r, struct err *e);
+int store_size(struct store *s, struct store_size *size_r, struct err *e);
+
+#define STORE_PAGE 50 /* items at a time, of the two below */
+
+/* A transaction that was not accepted. */
+struct store_item {
+	int64_t place; /* in the order of the store: for the next page */
+	const char *appservice;
+	struct transaction txn;
+	int64_t oldest_ms; /* when its first delivery was queued */
+	int64_t dead_ms;   /* when it was set aside; 0: it waits */
+	int status;        /* of the last attempt; 0: no answer, or no attempt */
+	const char *error; /* of the last attempt; "" if none */
+};
+
+/*
+ * The next transactions that were not accepted, behind the place after (0: from
+ * the beginning), at most STORE_PAGE; count 0: no more.  appservice and id may
+ * be NULL: all.
+ */
+int store_items(struct store *s, const char *appservice, const char *id, int64_t after,
+    struct arena *a, struct store_item **out_r, size_t *count_r, struct err *e);
+
+/* An event for an appservice: accepted, or in no transaction yet. */
+struct store_told {
+	int64_t place;
+	const char *appservice;
+	const char *txn; /* "": in none yet */
+	const char *key, *type, *user_id, *content, *source, *log;
+	int64_t ts, queued_ms;
+	int64_t accepted_ms; /* 0: not yet */
+	int status;
+};
+
+struct store_which {
+	bool accepted; /* these, or those that are in no transaction yet */
+	const char *appservice, *user_id; /* NULL: any */
+	int64_t since_ms;                 /* accepted, or queued, then or later */
+};
+
+/* As store_items: the next events of that kind. */
+int store_tell(struct store *s, const struct store_which *which, int64_t after,
+    struct arena *a, struct store_told **out_r, size_t *count_r, struct err *e);
 
 #endif
