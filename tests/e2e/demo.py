@@ -42,7 +42,7 @@ class Screen:
 def watch(folder, screen, data, want):
     """The events that arrived while data was written, and what run said."""
     log, config = folder / "homeserver.log", folder / "hearsay.conf"
-    receiver = lib.Receiver(folder, on_event=screen.event)
+    receiver = lib.Receiver(folder, types=score.TYPES, on_event=screen.event)
     lib.write_config(config, folder, receiver.registration, log)
     screen.say("  the homeserver writes   %s" % log)
     screen.say("  hearsay run follows it  -c %s" % config)

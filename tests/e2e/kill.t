@@ -19,10 +19,7 @@ def main():
     rng = lib.seeded(tap)
     data, _ = lib.capture("synapse-text")
     with lib.Folder() as folder:
-        plain = folder / "whole.log"
-        with open(plain, "wb") as f:
-            f.write(data)
-        want = [lib.same(e) for e in lib.replay(plain)]
+        want = lib.replay_listed(data, folder)
 
         log = folder / "homeserver.log"
         config = folder / "hearsay.conf"

@@ -10,10 +10,7 @@ import lib
 def follow(tap, name, kinds, rng):
     data, _ = lib.capture(name)
     with lib.Folder() as folder:
-        plain = folder / "whole.log"
-        with open(plain, "wb") as f:
-            f.write(data)
-        want = [lib.same(e) for e in lib.replay(plain)]
+        want = lib.replay_listed(data, folder)
 
         log = folder / "homeserver.log"
         config = folder / "hearsay.conf"
