@@ -1,0 +1,676 @@
+#include "tail/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "tail/stream.h"
+#include "tail/tail.h"
+
+/* ---- making and opening ------------------------------------------------------ */
+
+static uint64_t
+new_key(void)
+{
+	uint64_t key = 0;
+
+	while (key == 0)
+		if (getrandom(&key, sizeof(key), 0) != sizeof(key))
+			key = 0;
+	return key;
+}
+
+struct file *
+file_new(uint64_t generation)
+{
+	struct file *f = xcalloc(1, sizeof(*f));
+
+	f->cp.file = new_key();
+	f->cp.generation = generation;
+	f->cp.last_ts = INT64_MIN;
+	f->cp.path = xstrdup("");
+	f->fd = -1;
+	return f;
+}
+
+struct file *
+file_of(const struct checkpoint *cp)
+{
+	struct file *f = xcalloc(1, sizeof(*f));
+
+	f->known = true;
+	f->blank = cp->offset == 0 && cp->id.head_len == 0;
+	f->cp = *cp;
+	f->cp.path = xstrdup(cp->path != NULL ? cp->path : "");
+	f->fd = -1;
+	f->pos = cp->resume < cp->offset ? cp->resume : cp->offset;
+	f->size = cp->offset;
+	f->mtime_ns = INT64_MIN;
+	lines_begin(&f->lines, f->pos);
+	return f;
+}
+
+void
+file_free(struct file *f)
+{
+	if (f == NULL)
+		return;
+	file_drop(f);
+	lines_free(&f->lines);
+	free(f->cp.path);
+	free(f);
+}
+
+bool
+file_unread(const struct file *f)
+{
+	return !f->cp.finished || f->pos < f->cp.offset || f->fd != -1 ||
+	    f->stream != NULL;
+}
+
+void
+file_restart(struct file *f)
+{
+	f->cp.id.head_len = 0;
+	lines_begin(&f->lines, 0);
+	f->at_end = false;
+	/* An error comes again when it is read. */
+	(void)identity_head(f->fd, &f->cp.id);
+}
+
+void
+file_set_path(struct file *f, const char *path)
+{
+	char *copy;
+
+	if (strcmp(f->cp.path, path) == 0)
+		return;
+	copy = xstrdup(path);
+	free(f->cp.path);
+	f->cp.path = copy;
+}
+
+/*
+ * Who may write into the log's directory may put a link there to a file that
+ * only we can read.  So a link counts only where its owner is root, ourselves,
+ * or owner of the file too.
+ */
+static int
+check_link(const char *path, uid_t target_uid)
+{
+	struct file_facts link;
+
+	if (identity_stat(path, false, &link) == -1)
+		return -1;
+	if (!S_ISLNK(link.mode) || link.uid == 0 || link.uid == geteuid() ||
+	    link.uid == target_uid)
+		return 0;
+	errno = EPERM;
+	return -1;
+}
+
+int
+file_open_path(const char *path, struct file_facts *facts_r)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), error;
+
+	if (fd == -1)
+		return -1;
+	if (identity_fstat(fd, facts_r) == -1)
+		goto close_fd;
+	if (!S_ISREG(facts_r->mode)) {
+		errno = EINVAL;
+		goto close_fd;
+	}
+	if (check_link(path, facts_r->uid) == -1)
+		goto close_fd;
+	return fd;
+
+close_fd:
+	error = errno;
+	(void)close(fd);
+	errno = error;
+	return -1;
+}
+
+void
+file_drop(struct file *f)
+{
+	if (f->fd != -1)
+		(void)close(f->fd);
+	stream_close(f->stream);
+	f->fd = -1;
+	f->stream = NULL;
+}
+
+/* ---- is it the one? ------------------------------------------------------------ */
+
+static struct guard
+guard_in(const struct checkpoint *cp)
+{
+	struct guard g = {.len = cp->guard_len};
+
+	memcpy(g.hash, cp->guard, HASH_SIZE);
+	return g;
+}
+
+static void
+put_guard(struct checkpoint *cp, const struct guard *g)
+{
+	cp->guard_len = g->len;
+	memcpy(cp->guard, g->hash, HASH_SIZE);
+}
+
+enum holding { HOLDS, DIFFERS, ENDS_BEFORE };
+
+static enum holding
+plain_holds(int fd, uint64_t at, const struct guard *g)
+{
+	char p[FINGERPRINT_MAX];
+	struct stat st;
+	ssize_t n;
+
+	if (g->len > sizeof(p) || fstat(fd, &st) == -1)
+		return DIFFERS;
+	if ((uint64_t)st.st_size < at + g->len)
+		return ENDS_BEFORE;
+	n = read_at(fd, p, g->len, at);
+	return n != -1 && guard_holds(g, p, (size_t)n) ? HOLDS : DIFFERS;
+}
+
+/* A compressed file can't be looked into elsewhere than from its beginning. */
+static struct stream *
+stream_from(int fd, const char *path, struct err *e)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy == -1 || lseek(copy, 0, SEEK_SET) == -1) {
+		(void)err_errno(e, "cannot read %s", path);
+		if (copy != -1)
+			(void)close(copy);
+		return NULL;
+	}
+	return stream_open(copy, path, e);
+}
+
+/* Up to len bytes; the count. */
+static size_t
+read_some(struct stream *s, char *p, size_t len)
+{
+	size_t done = 0, n;
+	int got = 1;
+
+	while (done < len && got == 1) {
+		got = stream_read(s, p + done, len - done, &n, NULL);
+		done += n;
+	}
+	return done;
+}
+
+static enum holding
+packed_holds(int fd, const char *path, uint64_t at, const struct guard *g)
+{
+	struct stream *s = stream_from(fd, path, NULL);
+	enum holding answer = DIFFERS;
+	char p[FINGERPRINT_MAX];
+	int got;
+
+	if (s == NULL || g->len > sizeof(p))
+		goto close;
+	got = stream_skip(s, at, NULL);
+	if (got == 0 || (got == 1 && read_some(s, p, g->len) < g->len))
+		answer = ENDS_BEFORE;
+	else if (got == 1 && guard_holds(g, p, g->len))
+		answer = HOLDS;
+
+close:
+	stream_close(s);
+	return answer;
+}
+
+bool
+file_packed(int fd)
+{
+	char head[8];
+	ssize_t n = read_at(fd, head, sizeof(head), 0);
+
+	return n > 0 && stream_is_compressed(head, (size_t)n);
+}
+
+enum file_copy
+file_copied(int fd, const char *path, const struct checkpoint *cp)
+{
+	struct guard head = {.len = cp->id.head_len}, guard = guard_in(cp);
+	bool packed = file_packed(fd);
+	uint64_t at = cp->offset - guard.len;
+	enum holding answer;
+
+	memcpy(head.hash, cp->id.head, HASH_SIZE);
+	if (head.len == 0)
+		return COPY_NONE;
+	answer = packed ? packed_holds(fd, path, 0, &head) : plain_holds(fd, 0, &head);
+	if (answer != HOLDS)
+		return COPY_NONE;
+	answer =
+	    packed ? packed_holds(fd, path, at, &guard) : plain_holds(fd, at, &guard);
+	if (answer == DIFFERS)
+		return COPY_NONE;
+	return answer == HOLDS ? COPY_WHOLE : COPY_SHORT;
+}
+
+int
+file_is(int fd, const struct checkpoint *cp)
+{
+	struct file_identity id = cp->id;
+	const struct guard guard = guard_in(cp);
+	struct stat st;
+	int got;
+
+	if (file_packed(fd))
+		return file_copied(fd, cp->path, cp) == COPY_WHOLE;
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if ((uint64_t)st.st_size < cp->offset)
+		return 0;
+	got = identity_head(fd, &id);
+	if (got != 1)
+		return got;
+	return identity_guard(fd, cp->offset, &guard);
+}
+
+/* Are the len bytes at this place the same in both files? */
+static bool
+same_bytes(int a, int b, uint64_t at, size_t len)
+{
+	char pa[FINGERPRINT_MAX], pb[FINGERPRINT_MAX];
+
+	return read_at(a, pa, len, at) == (ssize_t)len &&
+	    read_at(b, pb, len, at) == (ssize_t)len && memcmp(pa, pb, len) == 0;
+}
+
+bool
+file_begins_with(int whole, int fd)
+{
+	struct stat st;
+	uint64_t size;
+	size_t head, tail;
+
+	if (fstat(fd, &st) == -1 || st.st_size == 0)
+		return false;
+	size = (uint64_t)st.st_size;
+	head = size < FINGERPRINT_MAX ? (size_t)size : FINGERPRINT_MAX;
+	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
+	return same_bytes(whole, fd, 0, head) && same_bytes(whole, fd, size - tail, tail);
+}
+
+/* ---- taking a source ------------------------------------------------------------- */
+
+static void
+see(struct file *f, const struct stat *st)
+{
+	f->size = (uint64_t)st->st_size;
+	f->mtime_ns = st->st_mtim.tv_sec * 1000000000LL + st->st_mtim.tv_nsec;
+}
+
+static void
+take_facts(struct file *f, const struct file_facts *facts)
+{
+	f->cp.id.dev = facts->id.dev;
+	f->cp.id.ino = facts->id.ino;
+	f->cp.id.btime_ns = facts->id.btime_ns;
+	f->size = facts->size;
+	f->mtime_ns = facts->mtime_ns;
+}
+
+/* A piece that is met compressed for the first time gets its fingerprint at once. */
+static void
+see_packed_head(struct file *f, int fd, const char *path)
+{
+	struct stream *s = stream_from(fd, path, NULL);
+	char p[FINGERPRINT_MAX];
+	struct guard head;
+
+	if (s == NULL)
+		return;
+	head = guard_of(p, read_some(s, p, sizeof(p)));
+	f->cp.id.head_len = head.len;
+	memcpy(f->cp.id.head, head.hash, HASH_SIZE);
+	stream_close(s);
+}
+
+static int
+take_packed(struct file *f, int fd, const char *path, struct err *e)
+{
+	if (f->cp.id.head_len == 0)
+		see_packed_head(f, fd, path);
+	f->stream = stream_from(fd, path, e);
+	(void)close(fd);
+	if (f->stream == NULL)
+		return -1;
+	if (stream_skip(f->stream, f->pos, e) == -1) {
+		file_drop(f);
+		return -1;
+	}
+	f->source = FILE_PACKED;
+	return 0;
+}
+
+/*
+ * What is in the window was read from another file of the same bytes, or from
+ * before a truncation; it is read again.  The guard before pos is known only
+ * where pos is the position of the last run.
+ */
+int
+file_take(struct file *f, int fd, const char *path, struct err *e)
+{
+	struct file_facts facts;
+
+	if (identity_fstat(fd, &facts) == -1) {
+		(void)close(fd);
+		return err_errno(e, "cannot look at %s", path);
+	}
+	file_drop(f);
+	take_facts(f, &facts);
+	file_set_path(f, path);
+	f->at_end = false;
+	f->here = f->pos == f->cp.offset ? guard_in(&f->cp) : guard_of(NULL, 0);
+	lines_free(&f->lines);
+	lines_begin(&f->lines, f->pos);
+	if (file_packed(fd))
+		return take_packed(f, fd, path, e);
+	f->fd = fd;
+	f->source = FILE_PLAIN;
+	if (f->cp.id.head_len == 0 && identity_head(fd, &f->cp.id) == -1)
+		return err_errno(e, "cannot read %s", path);
+	return 0;
+}
+
+/* Where does the line begin that the byte before end belongs to? */
+static int64_t
+line_start(int fd, uint64_t end)
+{
+	char p[16 * 1024];
+	uint64_t at = end;
+	const char *newline;
+	size_t len;
+	ssize_t n;
+
+	while (at > 0 && end - at < LINE_MAX_BYTES) {
+		len = at < sizeof(p) ? (size_t)at : sizeof(p);
+		at -= len;
+		n = read_at(fd, p, len, at);
+		if (n == -1)
+			return -1;
+		newline = memrchr(p, '\n', (size_t)n);
+		if (newline != NULL)
+			return (int64_t)at + (newline - p) + 1;
+	}
+	return at == 0 ? 0 : (int64_t)end;
+}
+
+int
+file_to_end(struct file *f, struct err *e)
+{
+	char p[GUARD_MAX];
+	int64_t start;
+	ssize_t n;
+	size_t len;
+
+	if (f->source != FILE_PLAIN)
+		return 0;
+	start = line_start(f->fd, f->size);
+	if (start == -1)
+		return err_errno(e, "cannot read %s", f->cp.path);
+	len = start < GUARD_MAX ? (size_t)start : GUARD_MAX;
+	n = read_at(f->fd, p, len, (uint64_t)start - len);
+	if (n == -1)
+		return err_errno(e, "cannot read %s", f->cp.path);
+	f->pos = f->cp.offset = f->cp.resume = (uint64_t)start;
+	f->here = guard_of(p, n < (ssize_t)len ? 0 : len);
+	put_guard(&f->cp, &f->here);
+	lines_begin(&f->lines, f->pos);
+	f->blank = f->size == 0;
+	return 0;
+}
+
+/* ---- reading ------------------------------------------------------------------------ */
+
+void
+file_wake(struct file *f)
+{
+	f->at_end = false;
+}
+
+/*
+ * The fingerprint grows with the file.  Bytes that are in the window are taken
+ * from there: in the file they may be others by now.
+ */
+static void
+grow_head(struct file *f)
+{
+	struct guard head;
+
+	if (f->cp.id.head_len == FINGERPRINT_MAX || f->size <= f->cp.id.head_len)
+		return;
+	if (f->lines.base > 0 || f->lines.end < f->cp.id.head_len) {
+		(void)identity_head(f->fd, &f->cp.id);
+		return;
+	}
+	head = guard_of(f->lines.data,
+	    f->lines.end < FINGERPRINT_MAX ? f->lines.end : FINGERPRINT_MAX);
+	f->cp.id.head_len = head.len;
+	memcpy(f->cp.id.head, head.hash, HASH_SIZE);
+}
+
+/*
+ * Begin a window: with the bytes before pos, or at the file's first byte with
+ * those that its fingerprint knows.
+ */
+static enum file_answer
+read_first(struct file *f)
+{
+	struct guard known = f->here;
+	size_t room;
+	char *p;
+	ssize_t n;
+
+	if (f->pos == 0) {
+		known.len = f->cp.id.head_len;
+		memcpy(known.hash, f->cp.id.head, HASH_SIZE);
+	}
+	lines_begin(&f->lines, f->pos - (f->pos == 0 ? 0 : known.len));
+	p = lines_room(&f->lines, &room);
+	n = read_at(f->fd, p, room, f->lines.base);
+	if (n == -1)
+		return FILE_BROKEN;
+	if (!guard_holds(&known, p, (size_t)n)) {
+		lines_begin(&f->lines, f->pos);
+		return FILE_CUT;
+	}
+	lines_added(&f->lines, (size_t)n);
+	lines_take(&f->lines, f->pos);
+	f->at_end = (size_t)n < room;
+	return lines_end(&f->lines) > f->pos ? FILE_LINES : FILE_AT_END;
+}
+
+/* Go on behind the window's end; the bytes before that are read once more and compared. */
+static enum file_answer
+read_on(struct file *f)
+{
+	char again[GUARD_MAX];
+	size_t room, overlap;
+	char *p = lines_room(&f->lines, &room);
+	struct iovec parts[2] = {{again, 0}, {p, room}};
+	ssize_t n;
+
+	overlap = f->lines.end < GUARD_MAX ? f->lines.end : GUARD_MAX;
+	parts[0].iov_len = overlap;
+	do {
+		n = preadv(f->fd, parts, 2, (off_t)(lines_end(&f->lines) - overlap));
+	} while (n == -1 && errno == EINTR);
+	if (n == -1)
+		return FILE_BROKEN;
+	if ((size_t)n < overlap || memcmp(again, p - overlap, overlap) != 0)
+		return FILE_CUT;
+	lines_added(&f->lines, (size_t)n - overlap);
+	f->at_end = (size_t)n < overlap + room;
+	return (size_t)n > overlap ? FILE_LINES : FILE_AT_END;
+}
+
+/* A hole of gigabytes is passed in one step. */
+static void
+pass_hole(struct file *f)
+{
+	off_t data;
+
+	if (f->lines.start < f->lines.end || f->lines.end == 0 || f->lines.passing ||
+	    f->lines.data[f->lines.end - 1] != '\0')
+		return;
+	data = lseek(f->fd, (off_t)lines_end(&f->lines), SEEK_DATA);
+	if (data != -1 && (uint64_t)data > lines_end(&f->lines))
+		lines_begin(&f->lines, (uint64_t)data);
+}
+
+/* The end of a line that was too long: what is behind it does not need it any more. */
+static void
+pass_long_line(struct file *f)
+{
+	const struct lines *l = &f->lines;
+	size_t len = l->start < GUARD_MAX ? l->start : GUARD_MAX;
+
+	f->pos = lines_start(l);
+	f->here = guard_of(l->data + l->start - len, len);
+	if (f->pos > f->cp.offset) {
+		f->cp.offset = f->pos;
+		put_guard(&f->cp, &f->here);
+	}
+}
+
+static enum file_answer
+read_plain(struct file *f)
+{
+	bool passing = f->lines.passing;
+	enum file_answer answer;
+	struct stat st;
+
+	if (f->lines.data == NULL || (f->lines.end == 0 && f->lines.base == f->pos))
+		answer = read_first(f);
+	else
+		answer = read_on(f);
+	if (answer == FILE_CUT || answer == FILE_BROKEN)
+		return answer;
+	if (fstat(f->fd, &st) == 0)
+		see(f, &st);
+	if (answer == FILE_LINES) {
+		f->blank = false;
+		grow_head(f);
+	}
+	if (passing && !f->lines.passing)
+		pass_long_line(f);
+	return answer;
+}
+
+static enum file_answer
+read_packed(struct file *f, struct err *e)
+{
+	size_t room, len;
+	char *p = lines_room(&f->lines, &room);
+	int got = stream_read(f->stream, p, room, &len, e);
+
+	if (got == -1)
+		return FILE_BROKEN;
+	lines_added(&f->lines, len);
+	f->blank = f->blank && len == 0;
+	f->at_end = got == 0;
+	return got == 0 ? FILE_AT_END : FILE_LINES;
+}
+
+/* At the end nothing but an unfinished line needs memory. */
+static void
+rest_at_end(struct file *f)
+{
+	if (f->lines.start == f->lines.end && !f->lines.passing)
+		lines_free(&f->lines);
+	else
+		lines_trim(&f->lines);
+}
+
+/* What is left of a file that can't grow: its last line, whole or not. */
+static enum file_answer
+last_rest(struct file *f, struct piece *p_r)
+{
+	p_r->final = true;
+	if (f->lines.data != NULL && !f->lines.passing &&
+	    lines_rest(&f->lines, &p_r->data, &p_r->len, &p_r->offset) == 1)
+		return FILE_LINES;
+	return FILE_AT_END;
+}
+
+enum file_answer
+file_next(struct file *f, bool final, struct piece *p_r, struct err *e)
+{
+	enum file_answer answer;
+
+	p_r->final = false;
+	for (;;) {
+		if (f->lines.data != NULL &&
+		    lines_whole(&f->lines, &p_r->data, &p_r->len, &p_r->offset) == 1)
+			return FILE_LINES;
+		if (f->source == FILE_LOST || f->source == FILE_UNSOUGHT)
+			return last_rest(f, p_r);
+		if (f->at_end && (final || f->source == FILE_PACKED))
+			return last_rest(f, p_r);
+		if (f->at_end) {
+			rest_at_end(f);
+			return FILE_AT_END;
+		}
+		if (f->source == FILE_PACKED) {
+			answer = read_packed(f, e);
+		} else {
+			pass_hole(f);
+			answer = read_plain(f);
+		}
+		if (answer == FILE_BROKEN && f->source == FILE_PLAIN)
+			(void)err_errno(e, "cannot read %s", f->cp.path);
+		if (answer == FILE_BROKEN || answer == FILE_CUT)
+			return answer;
+		if (answer == FILE_AT_END)
+			f->at_end = true;
+	}
+}
+
+void
+file_taken(struct file *f, uint64_t offset)
+{
+	const struct lines *l = &f->lines;
+	size_t len;
+
+	lines_take(&f->lines, offset);
+	len = l->start < GUARD_MAX ? l->start : GUARD_MAX;
+	f->pos = offset;
+	f->here = guard_of(l->data + l->start - len, len);
+	if (f->pos > f->cp.offset) {
+		f->cp.offset = f->pos;
+		put_guard(&f->cp, &f->here);
+	}
+}
+
+void
+file_finish(struct file *f)
+{
+	if (f->pos < f->cp.offset)
+		f->pos = f->cp.offset;
+	file_drop(f);
+	lines_free(&f->lines);
+	f->source = FILE_UNSOUGHT;
+	f->held = false;
+	f->live = false;
+	f->cp.finished = true;
+}

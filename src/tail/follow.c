@@ -1,0 +1,351 @@
+/*
+ * Globs.  A match becomes a log of its own, unless it is a piece of a log that
+ * is followed: by its name, by its inode, or because its bytes are a copy's.
+ */
+#include <fnmatch.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/err.h"
+#include "tail/names.h"
+#include "tail/state.h"
+#include "tail/watch.h"
+
+/* A match that is empty or the beginning of something we have: a copy in the making? */
+struct doubt {
+	char *path;
+	struct doubt *next;
+};
+
+struct follow {
+	char *dir;  /* the pattern up to its last slash */
+	char *leaf; /* and what is behind it */
+	enum tail_start start;
+	void *cookie;
+	bool expanded; /* at least once: what is found now came later */
+	struct doubt *doubts;
+	struct follow *next;
+};
+
+/* ---- is it a log of its own? ---------------------------------------------------- */
+
+static bool
+is_followed(const struct tail *t, const char *path)
+{
+	const struct tail_log *log;
+
+	HASH_FIND_STR(t->by_path, path, log);
+	return log != NULL;
+}
+
+/* Is dir/base, len bytes of it and then ending, a log that name is a piece of? */
+static bool
+is_piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
+    struct slice ending)
+{
+	char *path =
+	    xasprintf("%s/%.*s%.*s", dir, (int)len, name, (int)ending.len, ending.p);
+	bool yes = is_followed(t, path) && names_rotated(path + strlen(dir) + 1, name);
+
+	free(path);
+	return yes;
+}
+
+static bool
+is_piece(const struct tail *t, const char *dir, const char *name)
+{
+	size_t unpacked = names_unpacked_len(name), i;
+	const char *dot = memrchr(name, '.', unpacked);
+	const struct slice none = {"", 0};
+	struct slice ending = none;
+
+	if (dot != NULL)
+		ending = (struct slice){dot, (size_t)(name + unpacked - dot)};
+	for (i = 1; name[i] != '\0'; i++) {
+		if (strchr(".-_~", name[i]) == NULL)
+			continue;
+		if (is_piece_of(t, dir, name, i, none) ||
+		    is_piece_of(t, dir, name, i, ending))
+			return true;
+	}
+	return false;
+}
+
+enum kinship { STRANGER, PIECE, MAYBE_COPY };
+
+static enum kinship
+kinship_with(
+    const struct tail_log *log, int fd, const char *path, const struct file_facts *facts)
+{
+	const struct file *f;
+
+	DL_FOREACH(log->files, f)
+	{
+		if (identity_same_inode(&facts->id, &f->cp.id) &&
+		    (f->fd != -1 || file_is(fd, &f->cp) == 1))
+			return PIECE;
+		if (f->fd != -1 && file_begins_with(f->fd, fd))
+			return MAYBE_COPY;
+		if (file_copied(fd, path, &f->cp) != COPY_NONE)
+			return MAYBE_COPY;
+	}
+	return STRANGER;
+}
+
+/* The log that writes in dir, if any, whose bytes these are. */
+static enum kinship
+kinship(const struct tail *t, const char *dir, int fd, const char *path,
+    const struct file_facts *facts)
+{
+	const struct tail_log *log;
+	enum kinship k = facts->size == 0 ? MAYBE_COPY : STRANGER;
+	size_t i;
+
+	DL_FOREACH(t->logs, log)
+	{
+		for (i = 0; i < log->spot_count && k == STRANGER; i++)
+			if (strcmp(log->spots[i].dir, dir) == 0)
+				k = kinship_with(log, fd, path, facts);
+		if (k != STRANGER)
+			break;
+	}
+	return k;
+}
+
+static void
+add_log(struct tail *t, struct follow *w, const char *path)
+{
+	struct checkpoint *cps = NULL;
+	size_t count = 0;
+	void *cookie = t->hooks.found(t->arg, w->cookie, path, &cps, &count);
+
+	(void)tail_add_log(
+	    t, path, w->expanded ? TAIL_START_BEGINNING : w->start, cps, count, cookie);
+	checkpoints_free(cps, count);
+}
+
+static void
+doubt(struct tail *t, struct follow *w, const char *path)
+{
+	struct doubt *d;
+
+	LL_FOREACH(w->doubts, d)
+	if (strcmp(d->path, path) == 0)
+		return;
+	d = xcalloc(1, sizeof(*d));
+	d->path = xstrdup(path);
+	LL_PREPEND(w->doubts, d);
+	t->doubts++;
+}
+
+/*
+ * What is there at the start is known by its name alone: comparing the bytes
+ * of thousands of logs with one another would take long, and a copy that was
+ * made while nobody looked has mostly a rotated name.
+ */
+static void
+consider(struct tail *t, struct follow *w, const char *dir, const char *name)
+{
+	char *path = xasprintf("%s/%s", dir, name);
+	enum kinship k = STRANGER;
+	struct file_facts facts;
+	int fd = -1;
+
+	if (is_followed(t, path) || name[names_unpacked_len(name)] != '\0' ||
+	    is_piece(t, dir, name))
+		goto free;
+	fd = file_open_path(path, &facts);
+	if (fd == -1)
+		goto free;
+	if (w->expanded)
+		k = kinship(t, dir, fd, path, &facts);
+	if (k == MAYBE_COPY)
+		doubt(t, w, path);
+	else if (k == STRANGER)
+		add_log(t, w, path);
+
+free:
+	if (fd != -1)
+		(void)close(fd);
+	free(path);
+}
+
+void
+follow_waiting(struct tail *t)
+{
+	struct doubt *doubts, *d;
+	struct follow *w;
+	char *slash;
+
+	LL_FOREACH(t->follows, w)
+	{
+		doubts = w->doubts;
+		w->doubts = NULL;
+		while ((d = doubts) != NULL) {
+			doubts = d->next;
+			t->doubts--;
+			slash = strrchr(d->path, '/');
+			*slash = '\0';
+			consider(t, w, d->path, slash + 1);
+			free(d->path);
+			free(d);
+		}
+	}
+}
+
+/* ---- expanding --------------------------------------------------------------------- */
+
+static bool
+has_magic(const char *s)
+{
+	return strpbrk(s, "*?[") != NULL;
+}
+
+/* Shorter names first: homeserver.log is there before homeserver.log.1 asks for it. */
+static int
+shorter(const void *pa, const void *pb)
+{
+	const char *const *a = pa, *const *b = pb;
+	size_t la = strlen(*a), lb = strlen(*b);
+
+	return la != lb ? (la < lb ? -1 : 1) : strcmp(*a, *b);
+}
+
+static void
+expand_leaf(struct tail *t, struct follow *w, const char *dir)
+{
+	const struct listing *l;
+	char **names = NULL;
+	size_t count = 0, i;
+
+	watch_dir(t->watch, dir);
+	listing_forget(t);
+	l = listing_get(t, dir);
+	for (i = 0; i < l->count; i++) {
+		if (fnmatch(w->leaf, l->names[i].name, FNM_PERIOD) != 0)
+			continue;
+		names = xreallocarray(names, count + 1, sizeof(*names));
+		names[count++] = xstrdup(l->names[i].name);
+	}
+	if (count > 0)
+		qsort(names, count, sizeof(*names), shorter);
+	for (i = 0; i < count; i++) {
+		consider(t, w, dir, names[i]);
+		free(names[i]);
+	}
+	free(names);
+}
+
+/* Every directory in which a match of a part of the pattern may appear is watched. */
+static void
+watch_levels(struct tail *t, const char *dir)
+{
+	char *part = xstrdup(dir), *slash;
+	glob_t found;
+	size_t i;
+
+	for (slash = part; (slash = strchr(slash + 1, '/')) != NULL;) {
+		*slash = '\0';
+		if (has_magic(slash + 1) &&
+		    glob(part, GLOB_NOSORT | GLOB_NOCHECK, NULL, &found) == 0) {
+			for (i = 0; i < found.gl_pathc; i++)
+				if (!has_magic(found.gl_pathv[i]))
+					watch_dir(t->watch, found.gl_pathv[i]);
+			globfree(&found);
+		}
+		*slash = '/';
+	}
+	free(part);
+}
+
+static void
+expand(struct tail *t, struct follow *w)
+{
+	glob_t found;
+	size_t i;
+
+	if (!has_magic(w->dir)) {
+		expand_leaf(t, w, w->dir);
+	} else {
+		watch_levels(t, w->dir);
+		if (glob(w->dir, 0, NULL, &found) == 0) {
+			for (i = 0; i < found.gl_pathc; i++)
+				expand_leaf(t, w, found.gl_pathv[i]);
+			globfree(&found);
+		}
+	}
+	w->expanded = true;
+}
+
+void
+follow_look(struct tail *t, const char *dir)
+{
+	struct follow *w;
+
+	LL_FOREACH(t->follows, w)
+	if (dir == NULL || has_magic(w->dir) || strcmp(dir, w->dir) == 0)
+		expand(t, w);
+}
+
+void
+follow_name(struct tail *t, const char *dir, const char *name)
+{
+	struct follow *w;
+
+	LL_FOREACH(t->follows, w)
+	{
+		if (fnmatch(w->dir, dir, FNM_PATHNAME | FNM_PERIOD) == 0 &&
+		    fnmatch(w->leaf, name, FNM_PERIOD) == 0)
+			consider(t, w, dir, name);
+		else if (has_magic(w->dir))
+			expand(t, w);
+	}
+}
+
+int
+tail_follow_glob(struct tail *t, const char *pattern, enum tail_start start, void *cookie,
+    struct err *e)
+{
+	const char *slash = strrchr(pattern, '/');
+	struct follow *w;
+
+	if (pattern[0] == '\0' || (slash != NULL && slash[1] == '\0'))
+		return err_set(
+		    e, "cannot follow \"%s\": it matches no path of a file", pattern);
+	w = xcalloc(1, sizeof(*w));
+	w->leaf = xstrdup(slash == NULL ? pattern : slash + 1);
+	if (slash == NULL)
+		w->dir = xstrdup(".");
+	else
+		w->dir = slash == pattern ? xstrdup("/")
+					  : xstrndup(pattern, (size_t)(slash - pattern));
+	w->start = start;
+	w->cookie = cookie;
+	LL_APPEND(t->follows, w);
+	if (t->started)
+		expand(t, w);
+	return 0;
+}
+
+void
+follow_free_all(struct tail *t)
+{
+	struct follow *w;
+	struct doubt *d;
+
+	while ((w = t->follows) != NULL) {
+		t->follows = w->next;
+		while ((d = w->doubts) != NULL) {
+			w->doubts = d->next;
+			free(d->path);
+			free(d);
+		}
+		free(w->dir);
+		free(w->leaf);
+		free(w);
+	}
+}

@@ -1,0 +1,251 @@
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <utlist.h>
+
+#include "base/err.h"
+#include "base/say.h"
+#include "tail/state.h"
+
+/* What one file gave in its turn. */
+enum progress {
+	READ_TO_END,
+	READ_MORE,    /* the share is used up */
+	READ_BLOCKED, /* the lines hook said: not now */
+	READ_CUT      /* the log's files changed: begin with the oldest again */
+};
+
+struct file *
+log_newest(const struct tail_log *log)
+{
+	return log->files == NULL ? NULL : log->files->prev;
+}
+
+void
+log_append(struct tail_log *log, struct file *f)
+{
+	DL_APPEND(log->files, f);
+}
+
+void
+log_free(struct tail_log *log)
+{
+	struct file *f, *next;
+
+	DL_FOREACH_SAFE(log->files, f, next)
+	file_free(f);
+	places_leave(log);
+	free(log->path);
+	free(log);
+}
+
+void
+log_gap(struct tail_log *log, uint64_t bytes, const char *why)
+{
+	log->stats.lost_bytes += bytes;
+	log->tail->hooks.gap(log->tail->arg, log, bytes, why);
+}
+
+/* ---- one file ------------------------------------------------------------------ */
+
+static void
+count_long_lines(struct tail_log *log, struct file *f)
+{
+	log->stats.long_lines += f->lines.long_lines - f->long_counted;
+	f->long_counted = f->lines.long_lines;
+}
+
+/* Offer p, cut where the last run ended.  True where it was taken. */
+static bool
+offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budget)
+{
+	struct tail *t = log->tail;
+	struct tail_chunk c = {.log = log,
+	    .file = f->cp.file,
+	    .offset = p->offset,
+	    .data = p->data,
+	    .len = p->len,
+	    .again = p->offset < f->cp.offset,
+	    .final = p->final,
+	    .mtime_ms = f->mtime_ns / 1000000};
+
+	if (c.again && c.offset + c.len > f->cp.offset) {
+		c.len = (size_t)(f->cp.offset - c.offset);
+		c.final = false;
+	}
+	if (t->hooks.lines(t->arg, &c) != 0) {
+		t->blocked = true;
+		return false;
+	}
+	log->broken = false;
+	log->stats.bytes += c.len;
+	*budget -= c.len < *budget ? c.len : *budget;
+	file_taken(f, c.offset + c.len);
+	return true;
+}
+
+static void
+unhold(struct tail_log *log, struct file *f)
+{
+	if (f->held)
+		log->tail->held--;
+	f->held = false;
+}
+
+static void
+finish(struct tail_log *log, struct file *f)
+{
+	unhold(log, f);
+	file_finish(f);
+	log->moved = true;
+}
+
+/*
+ * The end of a file that was rotated away: writers may go on into it, and
+ * finish its last line, for some time.  True when that time is over.
+ */
+static bool
+held_long_enough(struct tail_log *log, struct file *f)
+{
+	struct tail *t = log->tail;
+	int64_t now = tail_now_ms(t);
+
+	if (f->held && f->held_size == f->size)
+		return now >= f->deadline_ms;
+	if (!f->held)
+		t->held++;
+	f->held = true;
+	f->held_size = f->size;
+	f->deadline_ms = now + t->timing.hold_ms;
+	tail_hold_until(t, t->timing.hold_ms);
+	return false;
+}
+
+/* At the end, for now or for good. */
+static enum progress
+at_end(struct tail_log *log, struct file *f, size_t *budget)
+{
+	struct piece p;
+	struct err e;
+
+	if (f->live)
+		return READ_TO_END;
+	if (f->source == FILE_PLAIN && !f->cp.finished) {
+		if (!held_long_enough(log, f))
+			return READ_TO_END;
+		if (file_next(f, true, &p, &e) == FILE_LINES &&
+		    !offer(log, f, &p, budget))
+			return READ_BLOCKED;
+	}
+	finish(log, f);
+	return READ_TO_END;
+}
+
+/* Reading goes on at the next news; what is compressed does not heal. */
+static void
+broken(struct tail_log *log, struct file *f, const struct err *e)
+{
+	if (!log->broken)
+		say(LOG_ERR, "log=%s %s", log->path, e->text);
+	log->broken = true;
+	if (f->source != FILE_PACKED)
+		return;
+	log_gap(log, 0, "a compressed piece of the log is damaged");
+	f->source = FILE_LOST;
+}
+
+/*
+ * The descriptor leads to another text than what was read.  Where the rest of
+ * that stands, or that it is gone, a search tells; it also finds what is here now.
+ */
+static void
+cut(struct tail_log *log, struct file *f)
+{
+	if (!f->blank) {
+		unhold(log, f);
+		file_drop(f);
+		f->source = FILE_UNSOUGHT;
+		f->live = false;
+	}
+	listing_forget(log->tail);
+	sight_search(log);
+}
+
+static enum progress
+read_file(struct tail_log *log, struct file *f, size_t *budget)
+{
+	enum file_answer answer;
+	struct piece p;
+	struct err e;
+
+	for (;;) {
+		if (*budget == 0)
+			return READ_MORE;
+		answer = file_next(f, f->cp.finished, &p, &e);
+		count_long_lines(log, f);
+		switch (answer) {
+		case FILE_LINES:
+			if (!offer(log, f, &p, budget))
+				return READ_BLOCKED;
+			break;
+		case FILE_AT_END:
+			return at_end(log, f, budget);
+		case FILE_CUT:
+			cut(log, f);
+			return READ_CUT;
+		case FILE_BROKEN:
+			broken(log, f, &e);
+			return READ_TO_END;
+		}
+	}
+}
+
+/* ---- the log --------------------------------------------------------------------- */
+
+static void
+wake(struct tail_log *log)
+{
+	struct file *f;
+
+	log->wake = false;
+	DL_FOREACH(log->files, f)
+	file_wake(f);
+}
+
+/* An older file is read to its end before a newer one is begun. */
+static enum log_turn
+read_files(struct tail_log *log, size_t budget)
+{
+	enum progress progress;
+	struct file *f;
+
+	for (f = log->files; f != NULL;) {
+		progress = READ_TO_END;
+		if (file_unread(f))
+			progress = read_file(log, f, &budget);
+		if (progress == READ_BLOCKED)
+			return LOG_BLOCKED;
+		if (progress == READ_MORE)
+			return LOG_MORE;
+		f = progress == READ_CUT ? log->files : f->next;
+	}
+	return LOG_DONE;
+}
+
+enum log_turn
+log_turn(struct tail_log *log, size_t budget)
+{
+	enum log_turn turn;
+
+	if (log->look)
+		sight_look(log);
+	if (log->wake)
+		wake(log);
+	turn = read_files(log, budget);
+	/* Not before: the hook may make us forget files that were finished. */
+	if (log->moved) {
+		log->moved = false;
+		log->tail->hooks.moved(log->tail->arg, log);
+	}
+	return turn;
+}

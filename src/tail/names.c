@@ -1,0 +1,122 @@
+#include "tail/names.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <string.h>
+
+#define DATE_DIGITS                                                                      \
+	6 /* fewer digits between name and extension number a worker, not a day */
+
+static const char *const packed_endings[] = {".gz", ".zst", ".xz", ".bz2", ".lz4"};
+static const char *const old_endings[] = {".old", ".bak", ".prev", ".orig", "~"};
+
+unsigned long
+names_unpacked_len(const char *name)
+{
+	size_t len = strlen(name), i;
+
+	for (i = 0; i < sizeof(packed_endings) / sizeof(packed_endings[0]); i++) {
+		size_t n = strlen(packed_endings[i]);
+
+		if (len > n && strcmp(name + len - n, packed_endings[i]) == 0)
+			return len - n;
+	}
+	return len;
+}
+
+/* Is p[0..len) a separator and a date, or (where numbers are allowed) ".17"? */
+static bool
+is_stamp(const char *p, size_t len, bool number_too)
+{
+	size_t i, digits = 0, others = 0;
+
+	if (len < 2 || strchr(".-_", p[0]) == NULL)
+		return false;
+	for (i = 1; i < len; i++) {
+		if (isdigit((unsigned char)p[i]))
+			digits++;
+		else if (strchr("-_.:TtZz", p[i]) != NULL)
+			others++;
+		else
+			return false;
+	}
+	if (digits >= DATE_DIGITS)
+		return true;
+	return number_too && p[0] == '.' && digits > 0 && others == 0;
+}
+
+static bool
+is_old_ending(const char *p, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(old_endings) / sizeof(old_endings[0]); i++)
+		if (strlen(old_endings[i]) == len && strncmp(p, old_endings[i], len) == 0)
+			return true;
+	return false;
+}
+
+/* homeserver.log and something behind it. */
+static bool
+ends_anew(const char *base, const char *name, size_t name_len)
+{
+	size_t len = strlen(base);
+
+	if (name_len < len || strncmp(base, name, len) != 0)
+		return false;
+	if (name_len == len)
+		return name[name_len] != '\0'; /* nothing but .gz behind it */
+	return is_stamp(name + len, name_len - len, true) ||
+	    is_old_ending(name + len, name_len - len);
+}
+
+/* homeserver-20260101.log: a date before the extension. */
+static bool
+dated_within(const char *base, const char *name, size_t name_len)
+{
+	const char *dot = strrchr(base, '.');
+	size_t stem, ending;
+
+	if (dot == NULL || dot == base)
+		return false;
+	stem = (size_t)(dot - base);
+	ending = strlen(dot);
+	if (name_len <= stem + ending || strncmp(base, name, stem) != 0 ||
+	    strncmp(name + name_len - ending, dot, ending) != 0)
+		return false;
+	return is_stamp(name + stem, name_len - stem - ending, false);
+}
+
+bool
+names_rotated(const char *base, const char *name)
+{
+	size_t len = names_unpacked_len(name);
+
+	return ends_anew(base, name, len) || dated_within(base, name, len);
+}
+
+/* The number behind the last dot, -1 where there is none or where it is a date. */
+static long
+number_of(const char *name)
+{
+	size_t len = names_unpacked_len(name), i = len;
+	long n = 0;
+
+	while (i > 0 && isdigit((unsigned char)name[i - 1]))
+		i--;
+	if (i == len || i == 0 || name[i - 1] != '.' || len - i >= DATE_DIGITS)
+		return -1;
+	for (; i < len; i++)
+		n = n * 10 + (name[i] - '0');
+	return n;
+}
+
+int
+names_older(const char *a, const char *b)
+{
+	long na = number_of(a), nb = number_of(b);
+
+	if (na != -1 && nb != -1)
+		return na == nb ? 0 : na > nb ? -1 : 1;
+	return strcmp(a, b);
+}

@@ -1,0 +1,25 @@
+/*
+ * names - what rotation makes of a log's name.
+ *
+ * homeserver.log.1, homeserver.log-20260101.gz, homeserver-20260101.log,
+ * homeserver.log.2026-01-01_12, homeserver.log.old: pieces of homeserver.log.
+ * worker-1.log is none of worker.log.
+ */
+#ifndef HEARSAY_TAIL_NAMES_H
+#define HEARSAY_TAIL_NAMES_H
+
+#include <stdbool.h>
+
+/* Is name what rotation makes of base?  Both are without a directory. */
+bool names_rotated(const char *base, const char *name);
+
+/* Bytes of name without .gz, .zst and the like. */
+unsigned long names_unpacked_len(const char *name);
+
+/*
+ * Which of two pieces is older, by name alone: <0 where a is, >0 where b is.
+ * A higher number is older (.2 than .1), an earlier date is older.
+ */
+int names_older(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,625 @@
+/*
+ * Which files are the log's?  At the start, after a rotation and after a
+ * truncation the same is done: all that could be a piece of the log is looked
+ * at, oldest first; what we know is recognised in it; and what stands between
+ * the newest file that we know and the one at the log's path is new.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/err.h"
+#include "base/say.h"
+#include "tail/names.h"
+#include "tail/state.h"
+
+#define NS_PER_MS 1000000LL
+
+/* A file that may be a piece of the log. */
+struct seen {
+	char *path;
+	const char *name;
+	struct file_facts facts;
+	bool live;         /* stands at the log's path */
+	struct file *file; /* which one we know it as */
+};
+
+struct sight {
+	struct tail_log *log;
+	struct seen *seen; /* oldest first, the live one last */
+	size_t count;
+	int fd;        /* of the live one; -1 where there is none or it was taken */
+	int64_t since; /* what was written to later may be new */
+	bool moved;
+};
+
+/* ---- what is there ----------------------------------------------------------- */
+
+static void
+see(struct sight *s, const char *path, const struct file_facts *facts, bool live)
+{
+	struct seen *seen;
+
+	s->seen = xreallocarray(s->seen, s->count + 1, sizeof(*s->seen));
+	seen = &s->seen[s->count++];
+	*seen = (struct seen){.path = xstrdup(path), .facts = *facts, .live = live};
+	seen->name = strrchr(seen->path, '/');
+	seen->name = seen->name == NULL ? seen->path : seen->name + 1;
+}
+
+static bool
+is_known_ino(const struct tail_log *log, uint64_t ino)
+{
+	const struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (f->cp.id.ino == ino)
+			return true;
+	return false;
+}
+
+static bool
+is_seen(const struct sight *s, const struct file_facts *facts)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++)
+		if (identity_same_inode(&s->seen[i].facts.id, &facts->id))
+			return true;
+	return false;
+}
+
+static void
+see_name(struct sight *s, const struct spot *spot, const struct listing_name *name)
+{
+	struct file_facts facts;
+	bool known;
+	char *path;
+
+	if (strcmp(spot->name, name->name) == 0)
+		return;
+	known = is_known_ino(s->log, name->ino);
+	if (!known && !names_rotated(spot->name, name->name))
+		return;
+	path = xasprintf("%s/%s", spot->dir, name->name);
+	if (identity_stat(path, false, &facts) == 0 && S_ISREG(facts.mode) &&
+	    (facts.size > 0 || known) && !is_seen(s, &facts))
+		see(s, path, &facts, false);
+	free(path);
+}
+
+/* log.1 and log.1.gz side by side: the second is being made of the first. */
+static void
+drop_half_packed(struct sight *s)
+{
+	size_t i, j, len, kept = 0;
+
+	for (i = 0; i < s->count; i++) {
+		const char *path = s->seen[i].path;
+		bool twin = false;
+
+		len = names_unpacked_len(path);
+		for (j = 0; j < s->count && !twin && path[len] != '\0'; j++)
+			twin = j != i && strlen(s->seen[j].path) == len &&
+			    strncmp(path, s->seen[j].path, len) == 0;
+		if (twin)
+			free(s->seen[i].path);
+		else
+			s->seen[kept++] = s->seen[i];
+	}
+	s->count = kept;
+}
+
+/*
+ * A file was last written to before the next one was begun, so the times of
+ * the last write tell the order; names do where the clock is too coarse.
+ */
+static int
+older(const void *pa, const void *pb)
+{
+	const struct seen *a = pa, *b = pb;
+
+	if (a->live != b->live)
+		return a->live ? 1 : -1;
+	if (a->facts.mtime_ns != b->facts.mtime_ns)
+		return a->facts.mtime_ns < b->facts.mtime_ns ? -1 : 1;
+	return names_older(a->name, b->name);
+}
+
+static void
+gather(struct sight *s, const struct file_facts *live)
+{
+	const struct listing *l;
+	size_t i, j;
+
+	if (s->fd != -1)
+		see(s, s->log->path, live, true);
+	for (i = 0; i < s->log->spot_count; i++) {
+		l = listing_get(s->log->tail, s->log->spots[i].dir);
+		for (j = 0; j < l->count; j++)
+			see_name(s, &s->log->spots[i], &l->names[j]);
+	}
+	drop_half_packed(s);
+	if (s->count > 0)
+		qsort(s->seen, s->count, sizeof(*s->seen), older);
+}
+
+/* ---- what we know of it -------------------------------------------------------- */
+
+static int
+open_seen(const struct seen *seen, struct file_facts *facts_r)
+{
+	int fd = file_open_path(seen->path, facts_r);
+
+	if (fd != -1 && !identity_same_inode(&facts_r->id, &seen->facts.id)) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int
+take(struct sight *s, struct file *f, int fd, const char *path)
+{
+	struct err e;
+
+	if (file_take(f, fd, path, &e) == -1) {
+		say(LOG_ERR, "log=%s %s", s->log->path, e.text);
+		return -1;
+	}
+	s->moved = true;
+	return 0;
+}
+
+/* An open file keeps its inode: the number alone will do. */
+static void
+recognise_open(struct sight *s, struct file *f)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++) {
+		if (!identity_same_inode(&s->seen[i].facts.id, &f->cp.id))
+			continue;
+		s->seen[i].file = f;
+		file_set_path(f, s->seen[i].path);
+	}
+}
+
+/* A file that is not open: by its inode, and by its bytes, for inodes come again. */
+static void
+recognise_closed(struct sight *s, struct file *f)
+{
+	struct file_facts facts;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < s->count; i++) {
+		struct seen *seen = &s->seen[i];
+
+		if (seen->file != NULL ||
+		    !identity_same_inode(&seen->facts.id, &f->cp.id))
+			continue;
+		fd = open_seen(seen, &facts);
+		if (fd == -1)
+			continue;
+		if (file_is(fd, &f->cp) != 1) {
+			(void)close(fd);
+			continue;
+		}
+		seen->file = f;
+		/* One that was finished, and has grown or stands at the path, is written to. */
+		if (seen->live || facts.size > f->cp.offset)
+			f->cp.finished = false;
+		if (file_unread(f))
+			(void)take(s, f, fd, seen->path);
+		else
+			(void)close(fd);
+		return;
+	}
+}
+
+/*
+ * Under another inode: copied before it was truncated, or compressed.  True
+ * where there is a copy, though it may end before what we read.
+ */
+static bool
+find_copy(struct sight *s, struct file *f)
+{
+	struct file_facts facts;
+	bool ends_before = false;
+	enum file_copy copy;
+	size_t i;
+	int fd;
+
+	for (i = s->count; i-- > 0;) {
+		struct seen *seen = &s->seen[i];
+
+		if (seen->file != NULL || seen->live)
+			continue;
+		fd = open_seen(seen, &facts);
+		if (fd == -1)
+			continue;
+		copy = file_copied(fd, seen->path, &f->cp);
+		if (copy == COPY_WHOLE) {
+			seen->file = f;
+			return take(s, f, fd, seen->path) == 0;
+		}
+		(void)close(fd);
+		ends_before = ends_before || copy == COPY_SHORT;
+	}
+	return ends_before;
+}
+
+/* What is left of f in memory is told; the rest is gone. */
+static void
+lose(struct sight *s, struct file *f, bool copied)
+{
+	uint64_t had = lines_end(&f->lines);
+	bool missing = f->size > had;
+
+	s->moved = true;
+	f->source = FILE_LOST;
+	if (f->pos < f->cp.offset) {
+		log_gap(s->log, 0,
+		    "a file that an unfinished request began in is gone; what it told "
+		    "is known, what completes it may not be");
+		f->pos = f->cp.offset;
+		lines_free(&f->lines);
+	} else if (missing || !copied) {
+		log_gap(s->log, missing ? f->size - had : 0,
+		    "the file was truncated, replaced or removed, and no copy holds what "
+		    "was not read of it");
+	}
+}
+
+static void
+recognise(struct sight *s)
+{
+	struct file *f;
+	bool copied;
+
+	for (f = s->log->files; f != NULL; f = f->next) {
+		f->live = false;
+		if (f->blank && f->source == FILE_PLAIN)
+			file_restart(f);
+		if (f->fd != -1 || f->stream != NULL)
+			recognise_open(s, f);
+		else if (f->source == FILE_UNSOUGHT)
+			recognise_closed(s, f);
+	}
+	for (f = s->log->files; f != NULL; f = f->next) {
+		if (f->source != FILE_UNSOUGHT || !file_unread(f))
+			continue;
+		copied = f->blank || find_copy(s, f);
+		if (f->source == FILE_UNSOUGHT)
+			lose(s, f, copied);
+	}
+}
+
+/* Is there a file that we should have, and do not see? */
+static bool
+is_wanting(const struct tail_log *log)
+{
+	const struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (f->source == FILE_UNSOUGHT && file_unread(f))
+			return true;
+	return false;
+}
+
+/* ---- what is new ------------------------------------------------------------------ */
+
+/* The newest file of which we have seen a byte. */
+static struct file *
+anchor_of(const struct tail_log *log)
+{
+	struct file *f, *anchor = NULL;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (!f->blank)
+			anchor = f;
+	return anchor;
+}
+
+static int64_t
+latest(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * When did we last see the newest file that we know, or its newest line?  Told
+ * before anything is recognised, for that sets the times anew.
+ */
+static int64_t
+last_seen_ns(const struct tail_log *log)
+{
+	const struct file *f = anchor_of(log);
+	int64_t since;
+
+	if (f == NULL && log->files == NULL)
+		return INT64_MIN;
+	since = f != NULL ? f->mtime_ns : log->files->mtime_ns;
+	if (f != NULL && f->cp.last_ts != INT64_MIN)
+		since = latest(since, f->cp.last_ts * NS_PER_MS);
+	if (f == NULL && log->files->cp.id.btime_ns != 0)
+		since = latest(since, log->files->cp.id.btime_ns);
+	return since;
+}
+
+/*
+ * Pieces from this index on were written after the newest one that we know.
+ * Where that one is not there any more: those that were written to since.
+ */
+static size_t
+first_unseen(const struct sight *s, const struct file *anchor)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++)
+		if (anchor != NULL && s->seen[i].file == anchor)
+			return i + 1;
+	if (s->since == INT64_MIN)
+		return s->count; /* what is older and what newer can't be known */
+	for (i = 0; i < s->count && !s->seen[i].live; i++)
+		if (s->seen[i].facts.mtime_ns > s->since)
+			break;
+	return i;
+}
+
+/* The same where f is not open, but was recognised among the pieces. */
+static bool
+begins_finished(const struct sight *s, const struct file *f, int fd, bool *found_r)
+{
+	struct file_facts facts;
+	bool same = false;
+	size_t i;
+	int whole;
+
+	for (i = 0; i < s->count && !*found_r; i++) {
+		if (s->seen[i].file != f)
+			continue;
+		whole = open_seen(&s->seen[i], &facts);
+		if (whole == -1)
+			continue;
+		*found_r = true;
+		same = file_begins_with(whole, fd);
+		(void)close(whole);
+	}
+	return same;
+}
+
+/*
+ * Do we have what stands in this piece elsewhere?  A file that is there can be
+ * compared; of one that is gone its fingerprint and guard must do.
+ */
+static bool
+is_copy(const struct sight *s, const struct seen *seen, int fd)
+{
+	const struct file *f;
+
+	if (s->fd != -1 && file_begins_with(s->fd, fd))
+		return true;
+	for (f = s->log->files; f != NULL; f = f->next) {
+		bool found = f->fd != -1;
+
+		if (found ? file_begins_with(f->fd, fd)
+			  : begins_finished(s, f, fd, &found))
+			return true;
+		if ((!found || file_packed(fd)) &&
+		    file_copied(fd, seen->path, &f->cp) != COPY_NONE)
+			return true;
+	}
+	return false;
+}
+
+static struct file *
+add_file(struct sight *s, int fd, const char *path)
+{
+	struct tail_log *log = s->log;
+	struct file *f = file_new(++log->generation);
+
+	if (take(s, f, fd, path) == -1) {
+		file_free(f);
+		return NULL;
+	}
+	log_append(log, f);
+	return f;
+}
+
+/* A file without a byte so far may have come before or behind what is found only now. */
+static void
+put_last(struct tail_log *log, struct file *f)
+{
+	DL_DELETE(log->files, f);
+	f->cp.generation = ++log->generation;
+	log_append(log, f);
+}
+
+static void
+add_unseen(struct sight *s)
+{
+	struct file_facts facts;
+	size_t i;
+	int fd;
+
+	for (i = first_unseen(s, anchor_of(s->log)); i < s->count; i++) {
+		struct seen *seen = &s->seen[i];
+
+		if (seen->file != NULL && seen->file->blank)
+			put_last(s->log, seen->file);
+		if (seen->file != NULL || seen->live)
+			continue;
+		fd = open_seen(seen, &facts);
+		if (fd == -1)
+			continue;
+		if (is_copy(s, seen, fd))
+			(void)close(fd);
+		else
+			seen->file = add_file(s, fd, seen->path);
+	}
+}
+
+static void
+add_live(struct sight *s, struct file *before)
+{
+	struct tail_log *log = s->log;
+	struct file *f = s->seen[s->count - 1].file;
+	struct err e;
+
+	if (f == NULL) {
+		f = add_file(s, s->fd, log->path);
+		s->fd = -1;
+		if (f == NULL)
+			return;
+		f->blank = true;
+		if (log->first_sight && log->start == TAIL_START_END &&
+		    file_to_end(f, &e) == -1)
+			say(LOG_ERR, "log=%s %s", log->path, e.text);
+	}
+	if (f->fd == -1 && f->stream == NULL)
+		return;
+	f->live = true;
+	if (f->held) {
+		f->held = false;
+		log->tail->held--;
+	}
+	if (f != before && before != NULL) {
+		log->stats.rotations++;
+		s->moved = true;
+	}
+}
+
+/* ---- the look --------------------------------------------------------------------- */
+
+static void
+free_seen(struct sight *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++)
+		free(s->seen[i].path);
+	free(s->seen);
+	s->seen = NULL;
+	s->count = 0;
+}
+
+static void
+complain(struct tail_log *log, int error)
+{
+	if (error == log->path_error)
+		return;
+	log->path_error = error;
+	if (error == 0)
+		return;
+	if (error == EINVAL)
+		say(LOG_WARNING, "log=%s is not a regular file and is not read",
+		    log->path);
+	else if (error == EPERM)
+		say(LOG_WARNING,
+		    "log=%s is a link whose owner owns neither the log nor the system; "
+		    "it is not followed",
+		    log->path);
+	else if (error != ENOENT && error != ENOTDIR)
+		say(LOG_WARNING, "log=%s cannot be read: %s", log->path, strerror(error));
+}
+
+static struct file *
+live_of(const struct tail_log *log)
+{
+	struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (f->live)
+			return f;
+	return NULL;
+}
+
+void
+sight_search(struct tail_log *log)
+{
+	struct sight s = {.log = log, .fd = -1};
+	struct file *before = live_of(log), *newest = log_newest(log);
+	struct file_facts live;
+
+	s.fd = file_open_path(log->path, &live);
+	complain(log, s.fd == -1 ? errno : 0);
+	if (before == NULL)
+		before = newest;
+	s.since = last_seen_ns(log);
+	gather(&s, &live);
+	if (log->files != NULL) {
+		recognise(&s);
+		add_unseen(&s);
+	}
+	log->stats.missing = s.fd == -1;
+	if (s.fd != -1)
+		add_live(&s, before);
+	log->first_sight = false;
+	if (s.fd != -1)
+		(void)close(s.fd);
+	free_seen(&s);
+	if (s.moved || (before != NULL && !before->live))
+		log->tail->hooks.moved(log->tail->arg, log);
+}
+
+/* Most looks find that nothing changed. */
+static bool
+is_as_before(const struct tail_log *log)
+{
+	const struct file *f = live_of(log);
+	struct file_facts facts;
+
+	if (f == NULL || f->source != FILE_PLAIN || is_wanting(log) ||
+	    identity_stat(log->path, true, &facts) == -1 || !S_ISREG(facts.mode))
+		return false;
+	return identity_same_inode(&facts.id, &f->cp.id) &&
+	    (!f->blank || (facts.size == 0 && facts.mtime_ns == f->mtime_ns));
+}
+
+/*
+ * Most starts find the file of the last run where it was, and need not look at
+ * anything else.
+ */
+static bool
+reopen(struct tail_log *log)
+{
+	struct file *f, *newest = log_newest(log);
+	struct file_facts facts;
+	struct err e;
+	int fd;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (f != newest && file_unread(f))
+			return false;
+	if (newest == NULL || newest->source != FILE_UNSOUGHT || newest->blank)
+		return false;
+	fd = file_open_path(log->path, &facts);
+	if (fd == -1)
+		return false;
+	if (!identity_same_inode(&facts.id, &newest->cp.id) ||
+	    file_is(fd, &newest->cp) != 1) {
+		(void)close(fd);
+		return false;
+	}
+	newest->cp.finished = false;
+	if (file_take(newest, fd, log->path, &e) == -1)
+		return false;
+	newest->live = true;
+	log->stats.missing = false;
+	return true;
+}
+
+void
+sight_look(struct tail_log *log)
+{
+	log->look = false;
+	places_resolve(log);
+	if (!is_as_before(log) && !reopen(log))
+		sight_search(log);
+}

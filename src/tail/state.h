@@ -1,0 +1,140 @@
+/*
+ * state - what the files of tail share: the logs, their files, their turns.
+ */
+#ifndef HEARSAY_TAIL_STATE_H
+#define HEARSAY_TAIL_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "tail/file.h"
+#include "tail/tail.h"
+
+/* Memory that runs out ends the process, as everywhere. */
+#define uthash_fatal(msg) mem_exhausted()
+#include <uthash.h>
+
+struct event;
+struct follow;
+struct watch;
+
+/* Milliseconds; tests make them short. */
+struct tail_timing {
+	int64_t
+	    hold_ms; /* a rotated file is held on for late writers, anew at each write */
+	int64_t slow_ms; /* between two looks at everything, news or not */
+	int64_t rest_ms; /* between two readings of news, watch.h */
+	int64_t poll_ms; /* between two looks where inotify is silent, watch.h */
+};
+
+/* The names of one directory as they were a moment ago. */
+struct listing {
+	char *dir;
+	int64_t read_ns;
+	struct listing_name {
+		char *name;
+		uint64_t ino;
+	} * names;
+	size_t count;
+};
+
+/* Where a log's name, or the name that its link leads to, stands. */
+struct spot {
+	char *dir, *name;
+};
+
+struct tail_log {
+	struct tail *tail;
+	char *path;
+	void *cookie;
+	enum tail_start start;
+	bool
+	    first_sight; /* nothing is known of the last run, and no look was taken yet */
+	bool look;       /* what stands at the path may have changed */
+	bool wake;       /* there may be more to read */
+	bool queued;     /* for a turn */
+	bool broken;     /* an error in reading was said */
+	bool moved;      /* a file was finished: tell so after the turn */
+	int path_error;  /* errno of the last look at the path, said once */
+	struct file *files;  /* oldest first */
+	uint64_t generation; /* of the newest file ever */
+	struct spot *spots;
+	size_t spot_count;
+	struct tail_stats stats;
+	struct tail_log *prev, *next;             /* of all logs */
+	struct tail_log *queue_prev, *queue_next; /* of those that wait for a turn */
+	UT_hash_handle hh;                        /* by path */
+};
+
+/* The logs that a path concerns: their own names, and what links lead to. */
+struct place {
+	char *path;
+	struct tail_log **logs;
+	size_t count;
+	UT_hash_handle hh;
+};
+
+struct tail {
+	struct event_base *base;
+	struct tail_hooks hooks;
+	void *arg;
+	struct tail_timing timing;
+	struct watch *watch;
+	struct event *turn, *hold, *slow;
+	bool started;
+	bool blocked; /* the lines hook said 1 */
+	bool late;    /* something happened to a name that no log has: a held file's? */
+	bool stirred; /* likewise: a copy that a glob matched may have grown into a log */
+	size_t held;  /* files */
+	size_t doubts; /* matches of globs that may be copies */
+	struct tail_log *logs, *queue;
+	struct tail_log *by_path;
+	struct place *places;
+	struct follow *follows; /* globs */
+	struct listing *listing;
+};
+
+/* tail.c: tail_new with other times. */
+struct tail *tail_new_timed(struct event_base *base, const struct tail_hooks *hooks,
+    void *arg, const struct tail_timing *timing, struct err *e);
+int64_t tail_now_ms(const struct tail *t);
+/* Give log a turn; look: what stands at its path may have changed. */
+void tail_queue(struct tail_log *log, bool look);
+/* A file of log is held until now + ms. */
+void tail_hold_until(struct tail *t, int64_t ms);
+struct tail_log *tail_add_log(struct tail *t, const char *path, enum tail_start start,
+    const struct checkpoint *cps, size_t count, void *cookie);
+
+/* sight.c: find out which files are the log's, and open those with something unread. */
+void sight_look(struct tail_log *log);
+/* The same, though the path leads to the file that it led to before. */
+void sight_search(struct tail_log *log);
+
+/* log.c: read, oldest file first, at most about budget bytes. */
+enum log_turn { LOG_DONE, LOG_MORE, LOG_BLOCKED };
+enum log_turn log_turn(struct tail_log *log, size_t budget);
+void log_free(struct tail_log *log);
+struct file *log_newest(const struct tail_log *log);
+void log_append(struct tail_log *log, struct file *f);
+void log_gap(struct tail_log *log, uint64_t bytes, const char *why);
+
+/* places.c: which directories and names are the log's, links followed. */
+void places_resolve(struct tail_log *log);
+const struct place *places_find(const struct tail *t, const char *path);
+void places_leave(struct tail_log *log);
+
+/* listing.c: dir as it was a moment ago, or as it is now. */
+const struct listing *listing_get(struct tail *t, const char *dir);
+void listing_forget(struct tail *t);
+
+/* follow.c: globs. */
+void follow_free_all(struct tail *t);
+/* Look for new matches everywhere; for one name in dir. */
+void follow_look(struct tail *t, const char *dir);
+void follow_name(struct tail *t, const char *dir, const char *name);
+/* Copies in the making may have become logs. */
+void follow_waiting(struct tail *t);
+
+#endif

@@ -1,0 +1,1545 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "tail/checkpoint.h"
+#include "tail/identity.h"
+#include "tail/state.h"
+#include "tail/tail.h"
+
+#define BOUND_MS 20000 /* nothing here takes longer, on any machine that works */
+#define SHORT_HOLD_MS 30
+
+/* ---- a tail, its loop, and what it gave ------------------------------------- */
+
+/* One log under test: what was told of it, and how it stands after a "crash". */
+struct bench {
+	char *dir, *path;
+	struct event_base *base;
+	struct tail *tail;
+	struct tail_log *log;
+	struct tail_timing timing;
+	enum tail_start start;
+	struct checkpoint *cps; /* of the last commit */
+	size_t cp_count;
+	size_t told_len;  /* and what was told until then */
+	struct buf told;  /* all lines, but those read again */
+	struct buf again; /* those */
+	unsigned chunks, moves, gaps, finals;
+	uint64_t gap_bytes;
+	char *gap_why;
+	bool refuse; /* the lines hook says 1 */
+	unsigned refusals;
+	uint64_t last_file, last_offset;
+	size_t last_len;
+	unsigned long_wait; /* the bound was reached */
+	struct buf found;   /* paths that globs matched, a line each */
+};
+
+static int
+take_lines(void *arg, const struct tail_chunk *c)
+{
+	struct bench *b = arg;
+
+	assert_true(c->len > 0);
+	assert_int_not_equal(c->file, 0);
+	if (b->refuse) {
+		b->refusals++;
+		b->last_offset = c->offset;
+		b->last_len = c->len;
+		return 1;
+	}
+	b->chunks++;
+	b->finals += c->final;
+	if (!c->final && !c->again)
+		assert_int_equal(c->data[c->len - 1], '\n');
+	buf_add(c->again ? &b->again : &b->told, c->data, c->len);
+	b->last_file = c->file;
+	b->last_offset = c->offset;
+	b->last_len = c->len;
+	return 0;
+}
+
+static void *
+path_found(void *arg, void *glob_cookie, const char *path, struct checkpoint **cps_r,
+    size_t *count_r)
+{
+	struct bench *b = arg;
+
+	assert_ptr_equal(glob_cookie, b);
+	buf_addf(&b->found, "%s\n", strrchr(path, '/') + 1);
+	*cps_r = NULL;
+	*count_r = 0;
+	return b;
+}
+
+static void
+file_moved(void *arg, struct tail_log *log)
+{
+	struct bench *b = arg;
+
+	(void)log;
+	b->moves++;
+}
+
+static void
+bytes_lost(void *arg, struct tail_log *log, uint64_t bytes, const char *why)
+{
+	struct bench *b = arg;
+
+	(void)log;
+	b->gaps++;
+	b->gap_bytes += bytes;
+	free(b->gap_why);
+	b->gap_why = xstrdup(why);
+}
+
+static const struct tail_hooks hooks = {take_lines, path_found, file_moved, bytes_lost};
+
+static int
+set_up(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	struct bench *b = xcalloc(1, sizeof(*b));
+
+	b->dir = xasprintf("%s/hearsay-tail.XXXXXX", tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(b->dir) == NULL)
+		return -1;
+	b->path = xasprintf("%s/log", b->dir);
+	b->base = event_base_new();
+	b->timing = (struct tail_timing){
+	    .hold_ms = 60000, .slow_ms = 0, .rest_ms = 1, .poll_ms = 10};
+	b->start = TAIL_START_BEGINNING;
+	*state = b;
+	return b->base == NULL ? -1 : 0;
+}
+
+static void
+remove_tree(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *entry;
+	char *sub;
+
+	while (d != NULL && (entry = readdir(d)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		sub = xasprintf("%s/%s", path, entry->d_name);
+		if (unlink(sub) == -1)
+			remove_tree(sub);
+		free(sub);
+	}
+	if (d != NULL)
+		(void)closedir(d);
+	(void)rmdir(path);
+}
+
+static int
+tear_down(void **state)
+{
+	struct bench *b = *state;
+
+	tail_free(b->tail);
+	event_base_free(b->base);
+	checkpoints_free(b->cps, b->cp_count);
+	remove_tree(b->dir);
+	buf_free(&b->told);
+	buf_free(&b->again);
+	buf_free(&b->found);
+	free(b->gap_why);
+	free(b->path);
+	free(b->dir);
+	free(b);
+	return 0;
+}
+
+/* Begin, with the checkpoints of the last commit if there was one. */
+static void
+begin(struct bench *b)
+{
+	struct err e = {""};
+
+	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
+	assert_non_null(b->tail);
+	b->log = tail_follow(b->tail, b->path, b->start, b->cps, b->cp_count, b, &e);
+	assert_non_null(b->log);
+	assert_int_equal(tail_start(b->tail, &e), 0);
+}
+
+static void
+commit(struct bench *b)
+{
+	checkpoints_free(b->cps, b->cp_count);
+	tail_checkpoints(b->log, &b->cps, &b->cp_count);
+	b->told_len = b->told.len;
+	tail_log_needs(b->log, 0);
+}
+
+/* The end of a process: nothing counts that was not committed. */
+static void
+crash(struct bench *b)
+{
+	tail_free(b->tail);
+	b->tail = NULL;
+	b->log = NULL;
+	if (b->told.p != NULL) {
+		b->told.len = b->told_len;
+		b->told.p[b->told.len] = '\0';
+	}
+}
+
+static void
+commit_and_crash(struct bench *b)
+{
+	commit(b);
+	crash(b);
+}
+
+static void
+on_bound(evutil_socket_t fd, short what, void *arg)
+{
+	struct bench *b = arg;
+
+	(void)fd;
+	(void)what;
+	b->long_wait++;
+}
+
+/* Run the loop until fact(b) holds; the test fails where it never does. */
+static void
+run_until(struct bench *b, bool (*fact)(const struct bench *b))
+{
+	struct timeval tv = {BOUND_MS / 1000, 0};
+	struct event *bound = evtimer_new(b->base, on_bound, b);
+
+	assert_non_null(bound);
+	b->long_wait = 0;
+	assert_int_equal(event_add(bound, &tv), 0);
+	while (!fact(b) && b->long_wait == 0)
+		assert_int_not_equal(event_base_loop(b->base, EVLOOP_ONCE), -1);
+	event_free(bound);
+	assert_int_equal(b->long_wait, 0);
+}
+
+/* Whatever is known at this moment is taken, without waiting. */
+static void
+settle(struct bench *b)
+{
+	tail_drain(b->tail, BOUND_MS);
+}
+
+static void
+assert_told(const struct bench *b, const char *text)
+{
+	assert_string_equal(b->told.p == NULL ? "" : b->told.p, text);
+}
+
+static bool
+told_three(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\nthree\n") == 0;
+}
+
+static bool
+told_four(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\nthree\nfour\n") == 0;
+}
+
+/* ---- files -------------------------------------------------------------------- */
+
+static char *
+name_of(const struct bench *b, const char *name)
+{
+	return xasprintf("%s/%s", b->dir, name);
+}
+
+static void
+append_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	size_t len = strlen(text);
+
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	assert_int_equal(close(fd), 0);
+}
+
+static void
+append(const struct bench *b, const char *text)
+{
+	append_to(b->path, text);
+}
+
+static void
+append_name(const struct bench *b, const char *name, const char *text)
+{
+	char *path = name_of(b, name);
+
+	append_to(path, text);
+	free(path);
+}
+
+static void
+move(const struct bench *b, const char *from, const char *to)
+{
+	char *pf = name_of(b, from), *pt = name_of(b, to);
+
+	assert_int_equal(rename(pf, pt), 0);
+	free(pf);
+	free(pt);
+}
+
+static void
+copy(const struct bench *b, const char *from, const char *to)
+{
+	char *pf = name_of(b, from), *pt = name_of(b, to);
+	char p[4096];
+	ssize_t n;
+	int in = open(pf, O_RDONLY), out = open(pt, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_not_equal(in, -1);
+	assert_int_not_equal(out, -1);
+	while ((n = read(in, p, sizeof(p))) > 0)
+		assert_int_equal(write(out, p, (size_t)n), n);
+	(void)close(in);
+	(void)close(out);
+	free(pf);
+	free(pt);
+}
+
+static void
+pack(const struct bench *b, const char *from, const char *to)
+{
+	char *pf = name_of(b, from), *pt = name_of(b, to);
+	struct timespec times[2];
+	struct stat st;
+	char p[4096];
+	ssize_t n;
+	int in = open(pf, O_RDONLY);
+	gzFile out = gzopen(pt, "w1");
+
+	assert_int_not_equal(in, -1);
+	assert_non_null(out);
+	while ((n = read(in, p, sizeof(p))) > 0)
+		assert_int_equal(gzwrite(out, p, (unsigned)n), n);
+	assert_int_equal(gzclose(out), Z_OK);
+	assert_int_equal(fstat(in, &st), 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	assert_int_equal(utimensat(AT_FDCWD, pt, times, 0), 0);
+	(void)close(in);
+	assert_int_equal(unlink(pf), 0);
+	free(pf);
+	free(pt);
+}
+
+static void
+truncate_to(const struct bench *b, const char *name, off_t size)
+{
+	char *path = name_of(b, name);
+
+	assert_int_equal(truncate(path, size), 0);
+	free(path);
+}
+
+static void delete (const struct bench *b, const char *name)
+{
+	char *path = name_of(b, name);
+
+	assert_int_equal(unlink(path), 0);
+	free(path);
+}
+
+/* ---- following ------------------------------------------------------------------- */
+
+static void
+grows_while_followed(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	append(b, "two\nth");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	append(b, "ree\n");
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+begins_at_the_end(void **state)
+{
+	struct bench *b = *state;
+	struct tail_stats st;
+
+	b->start = TAIL_START_END;
+	append(b, "old\nolder\non");
+	begin(b);
+	append(b, "e\n");
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	assert_int_equal(b->last_offset, 10);
+	tail_log_stats(b->log, &st);
+	assert_int_equal(st.bytes, 14);
+	assert_int_equal(st.behind, 0);
+	assert_false(st.missing);
+}
+
+/* A log that appears after the start is new from its first byte. */
+static void
+appears_later(void **state)
+{
+	struct bench *b = *state;
+	struct tail_stats st;
+
+	b->start = TAIL_START_END;
+	begin(b);
+	settle(b);
+	tail_log_stats(b->log, &st);
+	assert_true(st.missing);
+	append(b, "one\ntwo\nthree\n");
+	run_until(b, told_three);
+	assert_true(b->moves > 0);
+}
+
+static void
+directory_appears_later(void **state)
+{
+	struct bench *b = *state;
+	char *a = name_of(b, "a"), *ab = name_of(b, "a/b");
+
+	free(b->path);
+	b->path = name_of(b, "a/b/log");
+	begin(b);
+	settle(b);
+	assert_int_equal(mkdir(a, 0700), 0);
+	assert_int_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), 0);
+	assert_int_equal(mkdir(ab, 0700), 0);
+	append(b, "one\ntwo\n");
+	append(b, "three\n");
+	run_until(b, told_three);
+	free(a);
+	free(ab);
+}
+
+static void
+directory_made_again(void **state)
+{
+	struct bench *b = *state;
+	char *a = name_of(b, "a"), *old = name_of(b, "old");
+
+	free(b->path);
+	b->path = name_of(b, "a/log");
+	assert_int_equal(mkdir(a, 0700), 0);
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	remove_tree(a);
+	assert_int_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), 0);
+	assert_int_equal(mkdir(a, 0700), 0);
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	assert_int_equal(rename(a, old), 0);
+	assert_int_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), 0);
+	assert_int_equal(mkdir(a, 0700), 0);
+	append(b, "four\n");
+	run_until(b, told_four);
+	free(a);
+	free(old);
+}
+
+static void
+wakes_by_news_alone(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	append(b, "two\n");
+	append(b, "three\n");
+	run_until(b, told_three);
+	append(b, "four\n");
+	run_until(b, told_four);
+}
+
+static void
+only_regular_files(void **state)
+{
+	struct bench *b = *state;
+	struct tail_stats st;
+
+	assert_int_equal(mkfifo(b->path, 0600), 0);
+	begin(b);
+	settle(b);
+	tail_log_stats(b->log, &st);
+	assert_true(st.missing);
+	delete (b, "log");
+	assert_int_equal(mkdir(b->path, 0700), 0);
+	settle(b);
+	assert_int_equal(rmdir(b->path), 0);
+	append(b, "one\ntwo\nthree\n");
+	run_until(b, told_three);
+}
+
+static void
+long_line_is_passed_over(void **state)
+{
+	struct bench *b = *state;
+	struct buf line = {0};
+	struct tail_stats st;
+	unsigned i;
+
+	append(b, "one\n");
+	begin(b);
+	buf_reserve(&line, 500000);
+	memset(line.p, 'x', 500000);
+	line.p[500000] = '\0';
+	for (i = 0; i < 6; i++) {
+		append(b, line.p);
+		settle(b);
+	}
+	assert_told(b, "one\n");
+	commit_and_crash(b);
+	begin(b);
+	settle(b);
+	append(b, "\ntwo\n");
+	append(b, "three\n");
+	run_until(b, told_three);
+	tail_log_stats(b->log, &st);
+	assert_int_equal(st.long_lines, 1);
+	buf_free(&line);
+}
+
+static void
+sparse_head_is_skipped(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "");
+	truncate_to(b, "log", (off_t)40 << 30);
+	append(b, "one\ntwo\n");
+	begin(b);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->last_offset + b->last_len, ((uint64_t)40 << 30) + 14);
+}
+
+/* ---- back-pressure ------------------------------------------------------------------ */
+
+static void
+same_chunk_after_refusal(void **state)
+{
+	struct bench *b = *state;
+	uint64_t offset;
+	size_t len;
+
+	append(b, "one\ntwo\n");
+	begin(b);
+	b->refuse = true;
+	settle(b);
+	assert_int_equal(b->refusals, 1);
+	offset = b->last_offset;
+	len = b->last_len;
+	append(b, "three\n");
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	settle(b);
+	delete (b, "log.1");
+	settle(b);
+	assert_int_equal(b->refusals, 1);
+	tail_go_on(b->tail);
+	settle(b);
+	assert_int_equal(b->refusals, 2);
+	assert_int_equal(b->last_offset, offset);
+	assert_int_equal(b->last_len, len);
+	b->refuse = false;
+	tail_go_on(b->tail);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* ---- restarts ------------------------------------------------------------------------- */
+
+static void
+restart_goes_on(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntw");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "o\n");
+	begin(b);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->again.len, 0);
+}
+
+static void
+resume_is_read_again(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntwo\nthree\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	assert_int_equal(b->cp_count, 1);
+	assert_int_equal(b->cps[0].offset, 14);
+	assert_int_equal(b->cps[0].resume, 14);
+	b->cps[0].resume = 4;
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_string_equal(b->again.p, "two\nthree\n");
+	commit(b);
+	assert_int_equal(b->cps[0].offset, 19);
+	assert_int_equal(b->cps[0].resume, 4);
+}
+
+/* Through a rotation: the older from where it is needed, the newer from its own place. */
+static void
+resume_in_an_older_file(void **state)
+{
+	struct bench *b = *state;
+	struct checkpoint *cps;
+	size_t count;
+
+	b->timing.hold_ms = 0;
+	append(b, "one\ntwo\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	settle(b);
+	settle(b);
+	tail_checkpoints(b->log, &cps, &count);
+	assert_int_equal(count, 2);
+	assert_true(cps[0].finished);
+	assert_false(cps[1].finished);
+	assert_true(cps[0].generation < cps[1].generation);
+	tail_log_needs(b->log, cps[0].file);
+	cps[0].resume = 4;
+	cps[1].resume = 0;
+	b->cps = cps;
+	b->cp_count = count;
+	b->told_len = b->told.len;
+	crash(b);
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_string_equal(b->again.p, "two\nthree\n");
+	settle(b);
+	commit(b);
+	assert_int_equal(b->cp_count, 2);
+	commit(b);
+	assert_int_equal(b->cp_count, 1);
+}
+
+/* ---- rotation by renaming -------------------------------------------------------------- */
+
+static bool
+held_is_over(const struct bench *b)
+{
+	return b->finals > 0;
+}
+
+static void
+rename_and_create(void **state)
+{
+	struct bench *b = *state;
+	struct tail_stats st;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	tail_log_stats(b->log, &st);
+	assert_int_equal(st.rotations, 1);
+	append_name(b, "log.1", "four\n");
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* A writer goes on into the old file, also after another rotation. */
+static void
+late_writer(void **state)
+{
+	struct bench *b = *state;
+	int fd;
+
+	append(b, "one\n");
+	fd = open(b->path, O_WRONLY | O_APPEND);
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(write(fd, "four\n", 5), 5);
+	run_until(b, told_four);
+	(void)close(fd);
+}
+
+static void
+last_line_of_a_rotated_file(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = SHORT_HOLD_MS;
+	append(b, "one\ntwo");
+	begin(b);
+	settle(b);
+	assert_told(b, "one\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	settle(b);
+	assert_told(b, "one\nthree\n");
+	run_until(b, held_is_over);
+	assert_told(b, "one\nthree\ntwo");
+	commit(b);
+	commit(b);
+	assert_int_equal(b->cp_count, 1);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+deleted_while_behind(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	delete (b, "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+generations_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Two rotations between two looks. */
+static void
+generations_unseen(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+compressed_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.2");
+	pack(b, "log.2", "log.2.gz");
+	append(b, "three\n");
+	move(b, "log", "log.1");
+	pack(b, "log.1", "log.1.gz");
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* What is older than what we know is never read. */
+static void
+old_pieces_stay_unread(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "log.2", "older\n");
+	append_name(b, "log.1", "old\n");
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	begin(b);
+	settle(b);
+	move(b, "log.2", "log.3");
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
+}
+
+static void
+gone_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "lost\n");
+	delete (b, "log");
+	append(b, "two\nthree\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+	assert_non_null(strstr(b->gap_why, "no copy"));
+}
+
+/* Gone, and another generation after it: what was written since our last line is ours. */
+static void
+generation_after_a_lost_one(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "log.3", "old\n");
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	assert_int_equal(b->cp_count, 1);
+	b->cps[0].last_ts = (int64_t)time(NULL) * 1000 - 5000;
+	delete (b, "log");
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	{
+		const struct timespec times[2] = {{1, 0}, {1700000000, 0}};
+		char *path = name_of(b, "log.3");
+
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+		free(path);
+	}
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+}
+
+static void
+inode_reused(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log");
+	append(b, "two\nthree\n");
+	{
+		struct stat st;
+
+		/* As if the number had come again, on a file system without birth times. */
+		assert_int_equal(stat(b->path, &st), 0);
+		b->cps[0].id.ino = st.st_ino;
+		b->cps[0].id.btime_ns = 0;
+	}
+	begin(b);
+	run_until(b, told_three);
+}
+
+/* ---- rotation by copying and truncating -------------------------------------------------- */
+
+static void
+copytruncate_seen(void **state)
+{
+	struct bench *b = *state;
+	uint64_t first;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	first = b->last_file;
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	settle(b);
+	append(b, "two\n");
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_not_equal(b->last_file, first);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* The copy has lines that we did not read, and belongs to the file that it was. */
+static void
+copytruncate_while_behind(void **state)
+{
+	struct bench *b = *state;
+	uint64_t first;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	first = b->last_file;
+	b->refuse = true;
+	append(b, "two\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	b->refuse = false;
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_int_equal(b->last_file, first);
+	assert_int_equal(b->last_offset, 4);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_not_equal(b->last_file, first);
+	assert_int_equal(b->last_offset, 0);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+regrown_past_the_position(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	append(b, "two\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "three\nfour\n");
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+regrown_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Twice, and both copies compressed. */
+static void
+copytruncate_twice_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	move(b, "log.1", "log.2");
+	pack(b, "log.2", "log.2.gz");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Truncated to nothing, before we saw a byte of what stood in it. */
+static void
+copytruncate_of_an_unseen_text(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log.1", "log.2");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	begin(b);
+	run_until(b, told_three);
+	append(b, "four\n");
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+truncated_without_a_copy(void **state)
+{
+	struct bench *b = *state;
+	struct tail_stats st;
+
+	append(b, "one\ntwo\n");
+	begin(b);
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+	assert_int_equal(b->gap_bytes, 0);
+	tail_log_stats(b->log, &st);
+	assert_int_equal(st.lost_bytes, 0);
+}
+
+/* What was seen of an unfinished line is told; it will never be more. */
+static void
+truncated_within_a_line(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\nhalf a li");
+	begin(b);
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "two\n");
+	settle(b);
+	assert_told(b, "one\nhalf a litwo\n");
+	assert_int_equal(b->finals, 1);
+	assert_int_equal(b->gaps, 1);
+}
+
+/* The tool's own loss: we read more than it copied.  Nothing is told twice for that. */
+static void
+copy_ends_before_the_position(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = {0};
+
+	while (text.len < 2 * FINGERPRINT_MAX)
+		buf_addf(&text, "line at %zu\n", text.len);
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	append(b, "more\n");
+	buf_adds(&text, "more\n");
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	buf_adds(&text, "three\n");
+	settle(b);
+	settle(b);
+	assert_told(b, text.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&text);
+}
+
+/* ---- links ---------------------------------------------------------------------------------- */
+
+static void
+link_is_followed(void **state)
+{
+	struct bench *b = *state;
+	char *first = name_of(b, "first"), *second = name_of(b, "second"),
+	     *hop = name_of(b, "hop"), *in_first = name_of(b, "first/0.log"),
+	     *in_second = name_of(b, "second/1.log");
+
+	assert_int_equal(mkdir(first, 0700), 0);
+	assert_int_equal(mkdir(second, 0700), 0);
+	append_to(in_first, "one\n");
+	append_to(in_second, "three\n");
+	assert_int_equal(symlink("first/0.log", hop), 0);
+	assert_int_equal(symlink(hop, b->path), 0);
+	begin(b);
+	settle(b);
+	append_to(in_first, "two\n");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_int_equal(unlink(hop), 0);
+	assert_int_equal(symlink("second/1.log", hop), 0);
+	run_until(b, told_three);
+	append_to(in_second, "four\n");
+	run_until(b, told_four);
+	free(first);
+	free(second);
+	free(hop);
+	free(in_first);
+	free(in_second);
+}
+
+static void
+link_of_a_stranger(void **state)
+{
+	struct bench *b = *state;
+	char *target = name_of(b, "secret");
+	struct tail_stats st;
+
+	if (geteuid() != 0) {
+		free(target);
+		skip();
+	}
+	append_to(target, "secret\n");
+	assert_int_equal(symlink(target, b->path), 0);
+	assert_int_equal(lchown(b->path, 12345, 12345), 0);
+	begin(b);
+	settle(b);
+	assert_told(b, "");
+	tail_log_stats(b->log, &st);
+	assert_true(st.missing);
+	assert_int_equal(chown(target, 12345, 12345), 0);
+	settle(b);
+	assert_told(b, "secret\n");
+	free(target);
+}
+
+/* ---- globs ------------------------------------------------------------------------------------ */
+
+static void
+begin_glob(struct bench *b, const char *pattern)
+{
+	char *path = name_of(b, pattern);
+	struct err e = {""};
+
+	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
+	assert_non_null(b->tail);
+	assert_int_equal(tail_follow_glob(b->tail, path, b->start, b, &e), 0);
+	assert_int_equal(tail_start(b->tail, &e), 0);
+	free(path);
+}
+
+static void
+glob_matches_now_and_later(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "a.log", "one\n");
+	append_name(b, "other", "no\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	append_name(b, "b.log", "two\n");
+	settle(b);
+	append_name(b, "b.log", "three\n");
+	run_until(b, told_three);
+	assert_string_equal(b->found.p, "a.log\nb.log\n");
+}
+
+static void
+glob_matches_rotated_names(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "log", "one\n");
+	append_name(b, "log.1", "older\n");
+	append_name(b, "log-20260101.gz", "oldest\n");
+	begin_glob(b, "log*");
+	settle(b);
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	settle(b);
+	append_name(b, "log", "two\n");
+	settle(b);
+	copy(b, "log", "log.3");
+	settle(b);
+	move(b, "log", "log-moved-away");
+	append_name(b, "log", "three\n");
+	run_until(b, told_three);
+	settle(b);
+	assert_string_equal(b->found.p, "log\n");
+	assert_told(b, "one\ntwo\nthree\n");
+}
+
+/* By its bytes, for its name says nothing. */
+static void
+glob_matches_a_copy(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "a.log", "one\ntwo\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	append_name(b, "spare.log", "");
+	settle(b);
+	append_name(b, "spare.log", "one\n");
+	settle(b);
+	append_name(b, "spare.log", "two\n");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	append_name(b, "z.log", "three\n");
+	run_until(b, told_three);
+	assert_string_equal(b->found.p, "a.log\nz.log\n");
+}
+
+static void
+glob_of_directories(void **state)
+{
+	struct bench *b = *state;
+	char *a = name_of(b, "pod-a"), *z = name_of(b, "pod-z");
+
+	assert_int_equal(mkdir(a, 0700), 0);
+	append_name(b, "pod-a/x.log", "one\n");
+	begin_glob(b, "pod-*/*.log");
+	settle(b);
+	assert_int_equal(mkdir(z, 0700), 0);
+	settle(b);
+	append_name(b, "pod-z/y.log", "two\n");
+	settle(b);
+	append_name(b, "pod-a/x.log", "three\n");
+	run_until(b, told_three);
+	free(a);
+	free(z);
+}
+
+/* ---- inotify's limits ------------------------------------------------------------------------- */
+
+static void
+queue_overflow(void **state)
+{
+	struct bench *b = *state;
+	char *x = name_of(b, "x"), *y = name_of(b, "y");
+	unsigned i;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	for (i = 0; i < 10000; i++) {
+		append_to(x, "x");
+		append_to(y, "y");
+	}
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	free(x);
+	free(y);
+}
+
+/* No instance is left: everything is polled. */
+static void
+without_inotify(void **state)
+{
+	struct bench *b = *state;
+	int fds[4096];
+	size_t count = 0;
+
+	append(b, "one\n");
+	while (count < sizeof(fds) / sizeof(fds[0])) {
+		fds[count] = inotify_init1(IN_CLOEXEC);
+		if (fds[count] == -1)
+			break;
+		count++;
+	}
+	begin(b);
+	while (count > 0)
+		(void)close(fds[--count]);
+	settle(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+}
+
+/* Ten thousand writes, one by one, while the loop runs: few chunks. */
+static void
+reads_are_coalesced(void **state)
+{
+	struct bench *b = *state;
+	int fd = open(b->path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	unsigned i;
+
+	b->timing.rest_ms = 2;
+	assert_int_not_equal(fd, -1);
+	begin(b);
+	for (i = 0; i < 10000; i++) {
+		assert_int_equal(write(fd, "line\n", 5), 5);
+		assert_int_not_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+	}
+	settle(b);
+	assert_int_equal(b->told.len, 50000);
+	assert_in_range(b->chunks, 1, 500);
+	(void)close(fd);
+}
+
+/* ---- at random ---------------------------------------------------------------------------------- */
+
+struct dice {
+	uint64_t state;
+};
+
+static unsigned
+roll(struct dice *d, unsigned sides)
+{
+	d->state ^= d->state << 13;
+	d->state ^= d->state >> 7;
+	d->state ^= d->state << 17;
+	return (unsigned)((d->state >> 11) % sides);
+}
+
+/* log.1 becomes log.2 and so on, compressed or not. */
+static void
+shift_names(const struct bench *b, unsigned generations)
+{
+	static const char *const endings[] = {"", ".gz"};
+	unsigned i, j;
+
+	for (i = generations; i > 0; i--) {
+		for (j = 0; j < 2; j++) {
+			char *from = xasprintf("%s.%u%s", b->path, i, endings[j]),
+			     *to = xasprintf("%s.%u%s", b->path, i + 1, endings[j]);
+
+			if (rename(from, to) == -1)
+				assert_int_equal(errno, ENOENT);
+			free(from);
+			free(to);
+		}
+	}
+}
+
+static void
+pack_some(const struct bench *b, unsigned generations, struct dice *d)
+{
+	char *from = xasprintf("log.%u", 1 + roll(d, generations)),
+	     *to = xasprintf("%s.gz", from), *path = name_of(b, from);
+
+	if (access(path, F_OK) == 0)
+		pack(b, from, to);
+	free(from);
+	free(to);
+	free(path);
+}
+
+static void
+write_lines(const struct bench *b, struct buf *truth, unsigned *number, struct dice *d)
+{
+	unsigned count = 1 + (roll(d, 20) == 0 ? roll(d, 20000) : roll(d, 30));
+	struct buf text = {0};
+	size_t cut;
+
+	while (count-- > 0)
+		buf_addf(&text, "%u %.*s\n", (*number)++, (int)roll(d, 60),
+		    "the quick brown fox jumps over the lazy dog and runs away");
+	buf_add(truth, text.p, text.len);
+	cut = roll(d, (unsigned)text.len);
+	if (cut > 0) {
+		char *head = xstrndup(text.p, cut);
+
+		append(b, head);
+		free(head);
+		if (b->tail != NULL && roll(d, 2) == 0)
+			assert_int_not_equal(
+			    event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+	}
+	append(b, text.p + cut);
+	buf_free(&text);
+}
+
+static void
+rotate(const struct bench *b, unsigned *generations, struct dice *d)
+{
+	struct stat st;
+
+	if (stat(b->path, &st) == -1)
+		return;
+	shift_names(b, *generations);
+	(*generations)++;
+	if (roll(d, 2) == 0) {
+		move(b, "log", "log.1");
+		return;
+	}
+	copy(b, "log", "log.1");
+	if (b->tail != NULL && roll(d, 3) == 0)
+		assert_int_not_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+	truncate_to(b, "log", 0);
+}
+
+static void
+one_step(struct bench *b, struct buf *truth, unsigned *number, unsigned *generations,
+    struct dice *d)
+{
+	switch (roll(d, 9)) {
+	case 0:
+	case 1:
+	case 2:
+		write_lines(b, truth, number, d);
+		break;
+	case 3:
+		rotate(b, generations, d);
+		break;
+	case 4:
+		if (*generations > 0)
+			pack_some(b, *generations, d);
+		break;
+	case 5:
+		if (b->tail != NULL)
+			commit(b);
+		break;
+	case 6:
+		if (b->tail != NULL && b->cps != NULL)
+			crash(b);
+		break;
+	case 7:
+		if (b->tail == NULL)
+			begin(b);
+		else
+			settle(b);
+		break;
+	default:
+		if (b->tail != NULL)
+			assert_int_not_equal(
+			    event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+		break;
+	}
+}
+
+static void
+random_rotations(void **state)
+{
+	struct bench *b = *state;
+	const char *given = getenv("HEARSAY_SEED"), *rounds = getenv("HEARSAY_ROUNDS");
+	uint64_t seed = given != NULL
+	    ? strtoull(given, NULL, 0)
+	    : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+	unsigned number = 0, generations = 0, i,
+		 steps = rounds != NULL ? (unsigned)atoi(rounds) : 400;
+	struct dice d = {seed | 1};
+	struct buf truth = {0};
+
+	print_message("# HEARSAY_SEED=%" PRIu64 "\n", seed);
+	append(b, "");
+	begin(b);
+	settle(b);
+	commit(b);
+	for (i = 0; i < steps; i++)
+		one_step(b, &truth, &number, &generations, &d);
+	if (b->tail == NULL)
+		begin(b);
+	settle(b);
+	if (b->told.len != truth.len || memcmp(b->told.p, truth.p, truth.len) != 0) {
+		size_t at = 0;
+
+		while (at < truth.len && at < b->told.len && truth.p[at] == b->told.p[at])
+			at++;
+		print_message(
+		    "# %zu of %zu bytes; differs at %zu: want %.30s, have %.30s\n",
+		    b->told.len, truth.len, at, truth.p + at, b->told.p + at);
+		fail();
+	}
+	assert_int_equal(b->gaps, 0);
+	buf_free(&truth);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(grows_while_followed),
+	    TEST(begins_at_the_end),
+	    TEST(appears_later),
+	    TEST(directory_appears_later),
+	    TEST(directory_made_again),
+	    TEST(wakes_by_news_alone),
+	    TEST(only_regular_files),
+	    TEST(long_line_is_passed_over),
+	    TEST(sparse_head_is_skipped),
+	    TEST(same_chunk_after_refusal),
+	    TEST(restart_goes_on),
+	    TEST(resume_is_read_again),
+	    TEST(resume_in_an_older_file),
+	    TEST(rename_and_create),
+	    TEST(late_writer),
+	    TEST(last_line_of_a_rotated_file),
+	    TEST(deleted_while_behind),
+	    TEST(generations_while_down),
+	    TEST(generations_unseen),
+	    TEST(compressed_while_down),
+	    TEST(old_pieces_stay_unread),
+	    TEST(gone_while_down),
+	    TEST(generation_after_a_lost_one),
+	    TEST(inode_reused),
+	    TEST(copytruncate_seen),
+	    TEST(copytruncate_while_behind),
+	    TEST(regrown_past_the_position),
+	    TEST(regrown_while_down),
+	    TEST(copytruncate_twice_while_down),
+	    TEST(copytruncate_of_an_unseen_text),
+	    TEST(truncated_without_a_copy),
+	    TEST(truncated_within_a_line),
+	    TEST(copy_ends_before_the_position),
+	    TEST(link_is_followed),
+	    TEST(link_of_a_stranger),
+	    TEST(glob_matches_now_and_later),
+	    TEST(glob_matches_rotated_names),
+	    TEST(glob_matches_a_copy),
+	    TEST(glob_of_directories),
+	    TEST(queue_overflow),
+	    TEST(without_inotify),
+	    TEST(reads_are_coalesced),
+	    TEST(random_rotations),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
