@@ -17,14 +17,16 @@
 #include "config/config.h"
 #include "route/route.h"
 #include "send/http.h"
+#include "send/keep.h"
 #include "send/verdict.h"
 #include "store/store.h"
 
 #define STORE_RETRY_MS 2000 /* when the store takes nothing: a full disk, mostly */
+#define TAKE_OVER_MS 2000   /* between two looks whether the one who sends is gone */
 
 enum queue_state {
-	QUEUE_IDLE,  /* nothing waits, as far as is known */
-	QUEUE_WAITS, /* until its timer: an attempt failed, or the store did */
+	QUEUE_IDLE, /* nothing waits, as far as is known */
+	QUEUE_WAITS, /* until its timer: an attempt failed, the store did, or another sends */
 	QUEUE_SENDS, /* its request is under way */
 	QUEUE_SAVES  /* txn was accepted, and the store could not note it yet */
 };
@@ -43,6 +45,7 @@ struct queue {
 	struct transaction txn;
 	int accepted_status;        /* in QUEUE_SAVES */
 	unsigned failures;          /* in a row */
+	bool edited;                /* maybe by hand, while its request was under way */
 	bool legacy;                /* the receiver knows only the old path */
 	int said_status, said_kind; /* the failure that was last told to the operator */
 };
@@ -53,7 +56,9 @@ struct send {
 	struct http *http;
 	struct queue *queues;
 	size_t count;
+	struct keep *keep;
 	struct event *woken;     /* someone asked to look at all queues */
+	struct event *noticed;   /* another process did something; NULL: not to be had */
 	bool store_fails;        /* and that was told */
 	struct event *idle;      /* no request is under way after send_stop */
 	void (*done)(void *arg); /* NULL before send_stop */
@@ -117,6 +122,7 @@ save_accepted(struct queue *q)
 		return;
 	}
 	store_served_us(s);
+	keep_look(s->keep);
 	look(q);
 }
 
@@ -127,6 +133,7 @@ accepted(struct queue *q, int status)
 		say(LOG_NOTICE, "appservice %s accepts again; failed attempts: %u",
 		    q->appservice->id, q->failures);
 	q->failures = 0;
+	q->edited = false;
 	q->said_status = q->said_kind = 0;
 	q->accepted_status = status;
 	save_accepted(q);
@@ -189,11 +196,47 @@ tell_failure(struct queue *q, const struct http_answer *answer, const struct ver
 }
 
 static void
+tell_set_aside(struct queue *q, const struct err *e)
+{
+	say(LOG_ERR,
+	    "appservice %s: transaction %s of %u events is set aside after %u attempts: %s; "
+	    "`hearsay queue' shows it, and the queue goes on",
+	    q->appservice->id, q->txn.id, q->txn.events, q->txn.attempts + 1, e->text);
+	q->said_status = q->said_kind = 0;
+}
+
+/*
+ * What becomes of the transaction.  It is set aside by number and by time: a
+ * receiver that was restarted with a wrong configuration must not cost it in
+ * a minute, and neither must a clock that jumps.
+ */
+static enum store_then
+then_of(const struct queue *q, const struct verdict *v, int64_t now)
+{
+	const struct config *c = q->send->config;
+	const struct transaction *t = &q->txn;
+	int64_t first = t->first_refusal_ms == 0 ? now : t->first_refusal_ms;
+
+	if (v->action == VERDICT_PAUSE)
+		return STORE_TRY_AGAIN;
+	if (c->give_up_after_ms != 0 && t->first_try_ms != 0 &&
+	    now - t->first_try_ms >= c->give_up_after_ms)
+		return STORE_SET_ASIDE;
+	if (v->action != VERDICT_SET_ASIDE)
+		return STORE_TRY_AGAIN;
+	return t->refusals + 1 >= c->set_aside_tries &&
+		now - first >= c->set_aside_after_ms
+	    ? STORE_SET_ASIDE
+	    : STORE_REFUSED;
+}
+
+static void
 failed(struct queue *q, const struct http_answer *answer, const struct verdict *v,
     const char *errcode)
 {
 	struct send *s = q->send;
 	int64_t now = now_ms(), delay;
+	enum store_then then = then_of(q, v, now);
 	struct err what, e;
 
 	if (q->failures < q->txn.attempts)
@@ -201,13 +244,20 @@ failed(struct queue *q, const struct http_answer *answer, const struct verdict *
 	q->failures++;
 	delay = delay_of(q, v, answer);
 	describe(answer, v, errcode, &what);
-	tell_failure(q, answer, v, &what, delay);
-	if (store_failed(s->store, q->appservice->id, q->txn.id, answer->status,
-		what.text, STORE_TRY_AGAIN, now + delay, now, &e) == -1)
-		store_failed_us(s, &e);
+	if (then == STORE_SET_ASIDE)
+		tell_set_aside(q, &what);
 	else
-		store_served_us(s);
-	wait_ms(q, QUEUE_WAITS, delay);
+		tell_failure(q, answer, v, &what, delay);
+	if (store_failed(s->store, q->appservice->id, q->txn.id, answer->status,
+		what.text, then, now + delay, now, &e) == -1) {
+		store_failed_us(s, &e);
+		wait_ms(q, QUEUE_WAITS, delay);
+		return;
+	}
+	store_served_us(s);
+	/* By the loop, so that failures that need no network are no recursion. */
+	wait_ms(q, QUEUE_WAITS, then == STORE_SET_ASIDE || q->edited ? 0 : delay);
+	q->edited = false;
 }
 
 /* ---- attempts ---------------------------------------------------------- */
@@ -330,6 +380,22 @@ due_in(const struct queue *q)
 	return ms > most ? most : ms;
 }
 
+/* The next transaction, where it is ours to send: as store_next_transaction. */
+static int
+next_of(struct queue *q, struct err *e)
+{
+	struct send *s = q->send;
+	bool waits = false;
+	int ours = store_may_send(s->store, q->appservice->id, &waits, e);
+
+	if (ours == 1)
+		return store_next_transaction(
+		    s->store, q->appservice->id, now_ms(), q->arena, &q->txn, e);
+	if (ours == 0 && waits)
+		wait_ms(q, QUEUE_WAITS, TAKE_OVER_MS);
+	return ours;
+}
+
 /* Take the next transaction, and try it when it is due. */
 static void
 look(struct queue *q)
@@ -342,8 +408,7 @@ look(struct queue *q)
 	if (s->done != NULL)
 		return;
 	arena_reset(q->arena);
-	found = store_next_transaction(
-	    s->store, q->appservice->id, now_ms(), q->arena, &q->txn, &e);
+	found = next_of(q, &e);
 	if (found == -1) {
 		store_failed_us(s, &e);
 		wait_ms(q, QUEUE_WAITS, STORE_RETRY_MS);
@@ -381,9 +446,40 @@ on_woken(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	keep_look(s->keep);
 	for (i = 0; i < s->count; i++)
 		if (s->queues[i].state == QUEUE_IDLE)
 			look(&s->queues[i]);
+}
+
+/* A queue may have been held or released, a wait ended, a transaction discarded. */
+static void
+on_noticed(evutil_socket_t fd, short what, void *arg)
+{
+	struct send *s = arg;
+	struct err e;
+	size_t i;
+
+	(void)fd;
+	(void)what;
+	switch (store_noticed(s->store, &e)) {
+	case 0:
+		return;
+	case -1:
+		store_failed_us(s, &e);
+		break;
+	default:
+		break;
+	}
+	for (i = 0; i < s->count; i++) {
+		struct queue *q = &s->queues[i];
+
+		q->edited = q->state == QUEUE_SENDS;
+		if (q->state != QUEUE_IDLE && q->state != QUEUE_WAITS)
+			continue;
+		(void)event_del(q->timer);
+		look(q);
+	}
 }
 
 static void
@@ -464,6 +560,18 @@ add_queue(struct send *s, struct event_base *base, const struct appservice *as)
 		mem_exhausted();
 }
 
+static void
+watch_store(struct send *s, struct event_base *base)
+{
+	int fd = store_fd(s->store);
+
+	if (fd == -1)
+		return;
+	s->noticed = event_new(base, fd, EV_READ | EV_PERSIST, on_noticed, s);
+	if (s->noticed == NULL || event_add(s->noticed, NULL) == -1)
+		mem_exhausted();
+}
+
 struct send *
 send_new(struct event_base *base, const struct config *c, const struct route *r,
     struct store *store, struct err *e)
@@ -484,6 +592,8 @@ send_new(struct event_base *base, const struct config *c, const struct route *r,
 	s->idle = event_new(base, -1, 0, on_idle, s);
 	if (s->woken == NULL || s->idle == NULL)
 		mem_exhausted();
+	watch_store(s, base);
+	s->keep = keep_new(base, c, store);
 	s->queues = xcalloc(route_count(r), sizeof(*s->queues));
 	for (i = 0; i < route_count(r); i++)
 		if (can_be_sent_to(route_appservice(r, i)))
@@ -507,6 +617,9 @@ send_free(struct send *s)
 		free(s->queues[i].base);
 	}
 	http_free(s->http);
+	keep_free(s->keep);
+	if (s->noticed != NULL)
+		event_free(s->noticed);
 	event_free(s->woken);
 	event_free(s->idle);
 	free(s->queues);

@@ -783,6 +783,300 @@ large_body_is_sent_without_asking_first(void **state)
 	free(content);
 }
 
+/* ---- dead letters, and queues changed by hand --------------------------- */
+
+/* The items of the store, all of one queue. */
+static size_t
+items(struct fixture *f, struct store_item **out_r)
+{
+	size_t count;
+
+	assert_int_equal(
+	    store_items(f->store, NULL, NULL, 0, f->a, out_r, &count, &f->e), 0);
+	return count;
+}
+
+static void
+refused_body_is_set_aside_and_the_queue_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct store_item *item;
+	size_t i;
+
+	for (i = 0; i < 4; i++)
+		f->receiver.replies[i] =
+		    (struct reply){.status = 400, .body = "{\"errcode\":\"M_BAD_JSON\"}"};
+	f->receiver.replies[1] = (struct reply){.status = 500};
+	f->receiver.reply_count = 4;
+	f->config.set_aside_tries = 3;
+	f->config.set_aside_after_ms = 0;
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 50);
+	assert_int_equal(f->receiver.count, 5);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[3]);
+	assert_int_equal(waiting(f), 0);
+	assert_int_equal(status_of(f, "irc")->dead, 1);
+	assert_int_equal(items(f, &item), 1);
+	assert_string_equal(item->txn.id, f->receiver.requests[0].id);
+	assert_string_equal(item->txn.body, f->receiver.requests[0].body.p);
+	assert_int_equal(item->txn.attempts, 4);
+	assert_true(item->dead_ms > 0);
+	assert_int_equal(item->status, 400);
+	assert_string_equal(item->error, "HTTP 400 M_BAD_JSON: it refuses the body");
+}
+
+static void
+refused_body_is_not_set_aside_before_its_time(void **state)
+{
+	struct fixture *f = *state;
+	size_t i;
+
+	for (i = 0; i < 8; i++)
+		f->receiver.replies[i] = (struct reply){.status = 422};
+	f->receiver.reply_count = 8;
+	f->config.set_aside_tries = 2;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 9);
+	assert_int_equal(status_of(f, "irc")->dead, 0);
+	assert_int_equal(status_of(f, "irc")->accepted, 1);
+}
+
+static void
+what_fails_for_too_long_is_given_up_where_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct store_item *item;
+	size_t i;
+
+	for (i = 0; i < 2; i++)
+		f->receiver.replies[i] = (struct reply){.status = 500};
+	f->receiver.reply_count = 2;
+	f->config.give_up_after_ms = 1;
+	f->config.backoff_min_ms = 10;
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 50);
+	assert_int_equal(f->receiver.count, 3);
+	assert_int_equal(items(f, &item), 1);
+	assert_string_equal(item->error, "HTTP 500");
+}
+
+static void
+wrong_token_is_never_given_up(void **state)
+{
+	struct fixture *f = *state;
+	size_t i;
+
+	for (i = 0; i < 8; i++)
+		f->receiver.replies[i] = (struct reply){.status = i % 2 == 0 ? 401 : 403};
+	f->receiver.reply_count = 8;
+	f->config.give_up_after_ms = 1;
+	f->config.set_aside_tries = 1;
+	f->config.set_aside_after_ms = 0;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 1);
+	assert_int_equal(f->receiver.count, 9);
+}
+
+static void
+odd_statuses_are_counted(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.replies[0] = (struct reply){.status = 202};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(status_of(f, "irc")->odd, 1);
+}
+
+/* As another process does. */
+static void
+edit(struct fixture *f, const char *id, enum store_edit how)
+{
+	struct store *other = store_open(f->store_path, STORE_EDIT, &f->e);
+
+	assert_non_null(other);
+	assert_int_equal(
+	    store_edit(other, "irc", id, how, now_ms(CLOCK_REALTIME), NULL, &f->e), 1);
+	store_close(other);
+}
+
+static void
+held_queue_rests_until_it_is_released(void **state)
+{
+	struct fixture *f = *state;
+
+	queue(f, "irc", 1);
+	edit(f, NULL, STORE_HOLD);
+	start(f);
+	run_what_is_due(f);
+	restart(f);
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 0);
+	assert_true(status_of(f, "irc")->held_ms > 0);
+	edit(f, NULL, STORE_RELEASE);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(status_of(f, "irc")->held_ms, 0);
+}
+
+static void
+hold_beside_the_running_daemon_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	run_what_is_due(f);
+	edit(f, NULL, STORE_HOLD);
+	queue(f, "irc", 1);
+	send_wake(f->send);
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 0);
+}
+
+static void
+retry_by_hand_ends_the_wait(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)wait_for(f, 429, "120");
+	run_what_is_due(f);
+	assert_int_equal(f->receiver.count, 1);
+	edit(f, NULL, STORE_RETRY);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[1]);
+}
+
+static void
+transaction_set_aside_by_hand_lets_the_next_pass(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)wait_for(f, 429, "120");
+	queue(f, "irc", 1);
+	edit(f, f->receiver.requests[0].id, STORE_HOLD);
+	RUN_UNTIL(f, f->receiver.count == 2);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_string_not_equal(f->receiver.requests[0].id, f->receiver.requests[1].id);
+	edit(f, f->receiver.requests[0].id, STORE_RELEASE);
+	RUN_UNTIL(f, f->receiver.count == 3);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 2);
+	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[2]);
+	assert_int_equal(waiting(f), 0);
+}
+
+static void
+discarded_queue_is_gone_and_the_count_right(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)wait_for(f, 429, "120");
+	queue(f, "irc", 1200);
+	assert_int_equal(waiting(f), 1201);
+	edit(f, NULL, STORE_DISCARD);
+	assert_int_equal(waiting(f), 0);
+	queue(f, "irc", 1);
+	send_wake(f->send);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 1);
+	assert_int_equal(f->receiver.count, 2);
+	assert_int_equal(waiting(f), 0);
+	assert_int_equal(status_of(f, "irc")->discarded, 1201);
+}
+
+static void
+discard_now(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->receiver.seen = NULL;
+	edit(f, NULL, STORE_DISCARD);
+}
+
+static void
+discarding_what_is_under_way_harms_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.seen = discard_now;
+	f->receiver.arg = f;
+	f->receiver.replies[0] = (struct reply){.status = 500};
+	f->receiver.reply_count = 1;
+	f->config.backoff_min_ms = 3600 * 1000;
+	f->config.backoff_max_ms = 3600 * 1000;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, f->receiver.count == 1);
+	queue(f, "irc", 1);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 1);
+	assert_int_equal(waiting(f), 0);
+
+	f->receiver.seen = discard_now;
+	queue(f, "irc", 1);
+	send_wake(f->send);
+	RUN_UNTIL(f, f->receiver.count == 3);
+	queue(f, "irc", 1);
+	send_wake(f->send);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 2);
+	assert_int_equal(waiting(f), 0);
+}
+
+/* ---- other ways to a receiver -------------------------------------------- */
+
+static void
+changed_url_and_token_count_for_what_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct receiver other = {0};
+	FILE *file;
+
+	f->receiver.replies[0] =
+	    (struct reply){.status = 503, .header = "Retry-After", .value = "1"};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	send_free(f->send);
+	f->send = NULL;
+	route_free(f->route);
+	receiver_start(&other, f->base);
+	file = fopen(f->registrations[0], "w");
+	assert_non_null(file);
+	assert_true(
+	    fprintf(file, "id: irc\nurl: http://127.0.0.1:%u/new\nhs_token: another\n",
+		other.port) > 0);
+	assert_int_equal(fclose(file), 0);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 1);
+	assert_int_equal(other.count, 1);
+	assert_same_request(&f->receiver.requests[0], &other.requests[0]);
+	assert_path(&other.requests[0], "/new" NEW_PATH);
+	assert_string_equal(other.requests[0].authorization, "Bearer another");
+	receiver_clear(&other);
+}
+
+static void
+answer_that_does_not_begin_is_given_up_first(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t port;
+	int fd = silent_socket(&port);
+
+	f->config.first_byte_timeout_ms = 200;
+	add_registration(f, "irc", port, "");
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts >= 1);
+	assert_string_equal(status_of(f, "irc")->last_error, "no answer began in time");
+	assert_int_equal(close(fd), 0);
+}
+
 /* ---- a store that takes nothing ---------------------------------------- */
 
 static void
@@ -886,7 +1180,10 @@ cut_request_is_sent_again_as_it_was(void **state)
 	assert_same_request(&f->receiver.requests[0], &f->receiver.requests[1]);
 }
 
-/* The tick and the receiver apart, nothing may wake the loop when nothing waits. */
+/*
+ * The tick, the receiver, what tells of edits, and the look at the store's size
+ * in ten minutes apart, nothing may wake the loop when nothing waits.
+ */
 static void
 idle_needs_no_timer(void **state)
 {
@@ -895,7 +1192,7 @@ idle_needs_no_timer(void **state)
 	queue(f, "irc", 1);
 	start(f);
 	RUN_UNTIL(f, waiting(f) == 0);
-	RUN_UNTIL(f, event_base_get_num_events(f->base, EVENT_BASE_COUNT_ADDED) == 2);
+	RUN_UNTIL(f, event_base_get_num_events(f->base, EVENT_BASE_COUNT_ADDED) == 4);
 }
 
 /* ---- verdicts ---------------------------------------------------------- */
@@ -1018,6 +1315,19 @@ main(void)
 	    TEST(token_is_in_no_error),
 	    TEST(answer_without_end_is_cut_and_its_status_counts),
 	    TEST(large_body_is_sent_without_asking_first),
+	    TEST(refused_body_is_set_aside_and_the_queue_goes_on),
+	    TEST(refused_body_is_not_set_aside_before_its_time),
+	    TEST(what_fails_for_too_long_is_given_up_where_asked_for),
+	    TEST(wrong_token_is_never_given_up),
+	    TEST(odd_statuses_are_counted),
+	    TEST(held_queue_rests_until_it_is_released),
+	    TEST(hold_beside_the_running_daemon_is_noticed),
+	    TEST(retry_by_hand_ends_the_wait),
+	    TEST(transaction_set_aside_by_hand_lets_the_next_pass),
+	    TEST(discarded_queue_is_gone_and_the_count_right),
+	    TEST(discarding_what_is_under_way_harms_nothing),
+	    TEST(changed_url_and_token_count_for_what_waits),
+	    TEST(answer_that_does_not_begin_is_given_up_first),
 	    TEST(what_was_accepted_is_remembered_until_the_store_notes_it),
 	    TEST(stop_waits_for_the_request_under_way_and_begins_no_other),
 	    TEST(stop_without_a_request_is_told_from_the_loop),
