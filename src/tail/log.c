@@ -84,8 +84,8 @@ offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budge
 	return true;
 }
 
-static void
-unhold(struct tail_log *log, struct file *f)
+void
+log_unhold(struct tail_log *log, struct file *f)
 {
 	if (f->held)
 		log->tail->held--;
@@ -95,7 +95,7 @@ unhold(struct tail_log *log, struct file *f)
 static void
 finish(struct tail_log *log, struct file *f)
 {
-	unhold(log, f);
+	log_unhold(log, f);
 	file_finish(f);
 	log->moved = true;
 }
@@ -162,7 +162,7 @@ static void
 cut(struct tail_log *log, struct file *f)
 {
 	if (!f->blank) {
-		unhold(log, f);
+		log_unhold(log, f);
 		file_drop(f);
 		f->source = FILE_UNSOUGHT;
 		f->live = false;

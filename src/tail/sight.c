@@ -175,6 +175,22 @@ take(struct sight *s, struct file *f, int fd, const char *path)
 	return 0;
 }
 
+/*
+ * An open file may have been truncated, and renamed or removed behind that: it
+ * would not be known in its own copy.
+ */
+static void
+check_open(struct sight *s, struct file *f)
+{
+	if (f->blank) {
+		file_restart(f);
+	} else if (file_is(f->fd, &f->cp) == 0) {
+		log_unhold(s->log, f);
+		file_drop(f);
+		f->source = FILE_UNSOUGHT;
+	}
+}
+
 /* An open file keeps its inode: the number alone will do. */
 static void
 recognise_open(struct sight *s, struct file *f)
@@ -284,8 +300,8 @@ recognise(struct sight *s)
 
 	for (f = s->log->files; f != NULL; f = f->next) {
 		f->live = false;
-		if (f->blank && f->source == FILE_PLAIN)
-			file_restart(f);
+		if (f->source == FILE_PLAIN)
+			check_open(s, f);
 		if (f->fd != -1 || f->stream != NULL)
 			recognise_open(s, f);
 		else if (f->source == FILE_UNSOUGHT)
@@ -485,10 +501,7 @@ add_live(struct sight *s, struct file *before)
 	if (f->fd == -1 && f->stream == NULL)
 		return;
 	f->live = true;
-	if (f->held) {
-		f->held = false;
-		log->tail->held--;
-	}
+	log_unhold(log, f);
 	if (f != before && before != NULL) {
 		log->stats.rotations++;
 		s->moved = true;

@@ -118,6 +118,7 @@ enum log_turn log_turn(struct tail_log *log, size_t budget);
 void log_free(struct tail_log *log);
 struct file *log_newest(const struct tail_log *log);
 void log_append(struct tail_log *log, struct file *f);
+void log_unhold(struct tail_log *log, struct file *f);
 void log_gap(struct tail_log *log, uint64_t bytes, const char *why);
 
 /* places.c: which directories and names are the log's, links followed. */
