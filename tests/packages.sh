@@ -3,8 +3,9 @@
 packages_build="gcc make autoconf automake pkg-config libc6-dev \
 libpcre2-dev libcurl4-openssl-dev libjson-c-dev libconfig-dev libsqlite3-dev \
 libyaml-dev libmicrohttpd-dev libevent-dev zlib1g-dev libzstd-dev liblzma-dev \
-libxxhash-dev uthash-dev tzdata python3"
-packages_check="libcmocka-dev clang-format cppcheck mandoc shellcheck valgrind"
+libxxhash-dev libpq-dev uthash-dev tzdata python3"
+packages_check="libcmocka-dev clang-format cppcheck mandoc postgresql shellcheck \
+valgrind"
 
 # install_packages PACKAGE...: install those that are not there, asking nothing.
 install_packages() {
@@ -23,11 +24,14 @@ install_packages() {
 		return 1
 	fi
 	echo "Installing$missing"
+	apt_log=$(mktemp) || return 1
 	# shellcheck disable=SC2086
-	$sudo apt-get -qq update &&
-	    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
-		-o Dpkg::Use-Pty=0 install --no-install-recommends \
-		$missing >/dev/null
+	quietly "$apt_log" $sudo apt-get -qq update &&
+	    quietly "$apt_log" $sudo env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -y install --no-install-recommends $missing
+	status=$?
+	rm -f "$apt_log"
+	return $status
 }
 
 # quietly LOG COMMAND...: run it; show what it printed only if it failed.
