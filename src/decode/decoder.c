@@ -22,6 +22,7 @@ struct decoder {
 	const struct zone *zone;
 	struct format_tools tools;
 	enum format_kind kind; /* of the newest record's format */
+	bool coloured;         /* a line was a record of a coloured format: all are */
 	bool bare; /* a line was a record without any envelope: there is none */
 	enum line_end outer_end, inner_end;
 	int64_t last_ts;
@@ -127,6 +128,8 @@ take_apart(struct decoder *d, const struct pack_format *f, struct slice line,
     struct record *r, struct arena *a)
 {
 	*r = (struct record){.format = f};
+	if (f->coloured ? line.len == 0 || line.p[0] != ESC : d->coloured)
+		return 0;
 	if (f->ansi)
 		line = without_colours(line, a);
 	switch (f->kind) {
@@ -161,6 +164,7 @@ find_format(struct decoder *d, struct slice line, int64_t envelope_ms,
 		    tell_time(d, envelope_ms, fallback_ms, r_r) == -1)
 			continue;
 		d->kind = f->kind;
+		d->coloured = f->coloured;
 		if (r_r->ts_of_line || envelope_ms != INT64_MIN)
 			d->last_ts = r_r->ts;
 		return 1;

@@ -355,8 +355,12 @@ doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
 		verdict = judge_in_zone(d, r, &q, closing, count > 0, why_r);
 	else if (count > 0)
 		learn(d, &q, closing);
-	if (verdict != DOUBT_NONE)
+	if (verdict != DOUBT_NONE) {
+		/* Without numbers nothing but its length ends a text; this one may go on. */
+		if (raw > 0 && d->pack->request == NULL)
+			d->zone_end = offset + r->part[PART_MESSAGE].len + raw;
 		return verdict;
+	}
 	if (raw > 0)
 		open_zone(d, r, offset + r->part[PART_MESSAGE].len + raw);
 	if (!imitates(matches, count))

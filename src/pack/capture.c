@@ -25,6 +25,7 @@ static const struct {
     {"device_id_uri", CAPTURE_DEVICE_ID_URI, "[^/?#\\s\"]{0,6144}"},
     {"py_list", CAPTURE_PY_LIST, "\\[.*\\]"},
     {"go_list", CAPTURE_GO_LIST, "\\[.*\\]"},
+    {"rust_str", CAPTURE_RUST_STR, "\"(?:[^\"\\\\]++|\\\\.)*+\""},
     {"server_name", CAPTURE_TEXT, SERVER_NAME},
     {"number", CAPTURE_TEXT, "\\d{1,19}"},
     {"decimal", CAPTURE_TEXT, "\\d{1,19}(?:\\.\\d{1,9})?"},
@@ -294,6 +295,64 @@ decode_go_list(struct slice s, struct arena *a, struct value *v_r)
 	return 1;
 }
 
+/* \u{hex}, p behind the 'u'.  What follows it, or NULL. */
+static const char *
+rust_unicode(const char *p, const char *end, struct buf *out)
+{
+	uint32_t code = 0;
+	int digits;
+
+	if (p == end || *p++ != '{')
+		return NULL;
+	for (digits = 0; p < end && hex_digit(*p) >= 0 && digits < 6; p++, digits++)
+		code = code * 16 + (uint32_t)hex_digit(*p);
+	if (digits == 0 || p == end || *p != '}' || utf8_add(out, code) == -1)
+		return NULL;
+	return p + 1;
+}
+
+/*
+ * One escape of Rust's Debug of a str, p behind the backslash.  What follows
+ * it, or NULL where Debug writes no such thing.  core::fmt, impl Debug for str.
+ */
+static const char *
+rust_escape(const char *p, const char *end, struct buf *out)
+{
+	static const char named[] = "0trn\\\"'", meant[] = "\0\t\r\n\\\"'";
+	const char *hit;
+
+	if (p == end)
+		return NULL;
+	hit = memchr(named, *p, sizeof(named) - 1);
+	if (hit == NULL)
+		return *p == 'u' ? rust_unicode(p + 1, end, out) : NULL;
+	buf_addc(out, meant[hit - named]);
+	return p + 1;
+}
+
+static int
+decode_rust_str(struct slice s, struct arena *a, struct value *v_r)
+{
+	const char *p = s.p + 1, *end = s.p + s.len - 1;
+	struct buf text = {0};
+	int found = 0;
+
+	if (s.len < 2 || s.p[0] != '"' || *end != '"')
+		return 0;
+	buf_reserve(&text, s.len);
+	while (p != NULL && p < end && *p != '"') {
+		if (*p == '\\')
+			p = rust_escape(p + 1, end, &text);
+		else
+			buf_addc(&text, *p++);
+	}
+	if (p == end && utf8_valid((struct slice){text.p, text.len}))
+		found = value_one(
+		    (struct slice){arena_strndup(a, text.p, text.len), text.len}, a, v_r);
+	buf_free(&text);
+	return found;
+}
+
 int
 capture_decode(enum capture_type type, struct slice text, const char *server_name,
     bool raw, struct arena *a, struct value *v_r)
@@ -319,6 +378,8 @@ capture_decode(enum capture_type type, struct slice text, const char *server_nam
 		return decode_py_list(text, a, v_r);
 	case CAPTURE_GO_LIST:
 		return decode_go_list(text, a, v_r);
+	case CAPTURE_RUST_STR:
+		return decode_rust_str(text, a, v_r);
 	case CAPTURE_TEXT:
 	case CAPTURE_TYPE_COUNT:
 		break;

@@ -21,8 +21,9 @@ enum capture_type {
 	CAPTURE_LOCALPART,   /* becomes @localpart:server of the configured server */
 	CAPTURE_DEVICE_ID,   /* as it stands */
 	CAPTURE_DEVICE_ID_URI,
-	CAPTURE_PY_LIST, /* Python's repr of a list of str: ['A', "B'"] */
-	CAPTURE_GO_LIST, /* Go's %v of a []string: [A B] */
+	CAPTURE_PY_LIST,  /* Python's repr of a list of str: ['A', "B'"] */
+	CAPTURE_GO_LIST,  /* Go's %v of a []string: [A B] */
+	CAPTURE_RUST_STR, /* Rust's Debug of a str: "a\"b\u{7f}" */
 	CAPTURE_TYPE_COUNT
 };
 

@@ -311,8 +311,8 @@ time_kind_of(struct loading *l, const config_setting_t *g)
 static void
 load_formats(struct loading *l, const config_setting_t *root)
 {
-	static const char *const names[] = {
-	    "name", "kind", "time", "forgeable", "ansi", "pattern", "keys", NULL};
+	static const char *const names[] = {"name", "kind", "time", "forgeable", "ansi",
+	    "coloured", "pattern", "keys", NULL};
 	struct pack *p = l->pack;
 	const config_setting_t *list = list_of(l, root, "formats", &p->format_count);
 	size_t i;
@@ -330,6 +330,7 @@ load_formats(struct loading *l, const config_setting_t *root)
 		f->time = time_kind_of(l, g);
 		f->forgeable = bool_of(l, g, "forgeable");
 		f->ansi = bool_of(l, g, "ansi");
+		f->coloured = bool_of(l, g, "coloured");
 		if (kind != NULL && strcmp(kind, "regex") == 0) {
 			f->kind = FORMAT_REGEX;
 			load_format_groups(l, g, f);

@@ -46,6 +46,11 @@ struct pack_format {
 	enum time_kind time;
 	bool forgeable; /* users can get a line of their own into a log of this format */
 	bool ansi; /* escape sequences of colours are taken out before anything else */
+	/*
+	 * Each line begins with an escape sequence, and the server writes none of a
+	 * user's: once such a line was seen, one that begins otherwise is a user's.
+	 */
+	bool coloured;
 
 	/* FORMAT_REGEX: anchored at both ends. group[PART_*] is the group's number, 0 if none. */
 	struct pattern *pattern;
