@@ -1171,6 +1171,7 @@ sqlite_edit(struct store *store, const char *appservice, const char *id,
 		if (rc == 1)
 			all += (uint64_t)events;
 	} while (rc == 1 && edit == STORE_DISCARD && id == NULL);
+	s->data_version = 0; /* the owner may edit, too */
 	if (events_r != NULL)
 		*events_r = all;
 	return done;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "base/mem.h"
 #include "extract/account_event.h"
 #include "store/store.h"
+#include "store_version_1.h"
 #include "tail/checkpoint.h"
 
 #define LOG "/var/log/homeserver.log"
@@ -783,6 +785,347 @@ truncated_store_is_refused(void **state)
 	assert_refused(f, STORE_OWN, ".recover");
 }
 
+static int64_t
+number_in(struct fixture *f, const char *sql)
+{
+	sqlite3_stmt *st;
+	int64_t n;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	return n;
+}
+
+static void
+store_of_version_1_keeps_everything(void **state)
+{
+	struct fixture *f = *state;
+	struct store_queue_status *q;
+	struct store_which accepted = {.accepted = true};
+	struct store_told *told;
+	struct transaction txn;
+	struct checkpoint *cps;
+	size_t n;
+
+	store_close(f->s);
+	f->s = NULL;
+	assert_int_equal(unlink(f->path), 0);
+	run_sql(f, store_version_1);
+	assert_refused(f, STORE_READ, "older hearsay");
+	assert_refused(f, STORE_EDIT, "older hearsay");
+
+	f->s = opened(f, STORE_OWN);
+	assert_int_equal(number_in(f, "PRAGMA user_version"), 2);
+	assert_int_equal(number_in(f, "PRAGMA auto_vacuum"), 2);
+	assert_int_equal(waiting(f), 4);
+	assert_int_equal(checkpoints(f, LOG, &cps), 1);
+	assert_int_equal(cps[0].offset, 900);
+	free_all(cps, 1);
+	assert_int_equal(store_queue_statuses(f->s, f->a, &q, &n, &f->e), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(q[0].queued, 3);
+	assert_int_equal(q[0].oldest_ms, 22);
+	assert_int_equal(q[0].accepted, 1);
+	assert_int_equal(q[0].attempts, 3);
+	assert_int_equal(q[0].next_try_ms, 99);
+	assert_string_equal(q[0].last_error, "HTTP 503");
+	assert_int_equal(q[0].held_ms, 0);
+	assert_int_equal(q[1].queued, 1);
+	assert_int_equal(store_tell(f->s, &accepted, 0, f->a, &told, &n, &f->e), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(told[0].txn, "hs-0-1");
+	assert_string_equal(told[0].content, "{\"n\":1}");
+	assert_int_equal(told[0].accepted_ms, 50);
+
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_string_equal(txn.id, "hs-0-2");
+	assert_string_equal(txn.body, "{\"b\":2}");
+	assert_int_equal(txn.attempts, 3);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_non_null(strstr(txn.body, "{\"n\":4}"));
+}
+
+/* ---- by hand ------------------------------------------------------------ */
+
+static uint64_t
+edit(struct fixture *f, const char *appservice, const char *id, enum store_edit how)
+{
+	uint64_t events;
+
+	assert_int_equal(store_edit(f->s, appservice, id, how, 90, &events, &f->e), 1);
+	return events;
+}
+
+static void
+set_aside(struct fixture *f, const char *appservice, const char *id)
+{
+	assert_int_equal(store_failed(f->s, appservice, id, 400, "HTTP 400",
+			     STORE_SET_ASIDE, 0, 80, &f->e),
+	    0);
+}
+
+static void
+refusals_are_counted_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+
+	queue(f, 1, 1, "irc");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(
+	    store_failed(f->s, "irc", txn.id, 500, "a", STORE_TRY_AGAIN, 1, 70, &f->e),
+	    0);
+	assert_int_equal(
+	    store_failed(f->s, "irc", txn.id, 400, "b", STORE_REFUSED, 1, 80, &f->e), 0);
+	assert_int_equal(
+	    store_failed(f->s, "irc", txn.id, 400, "c", STORE_REFUSED, 1, 90, &f->e), 0);
+	reopen(f);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(txn.attempts, 3);
+	assert_int_equal(txn.refusals, 2);
+	assert_int_equal(txn.first_try_ms, 70);
+	assert_int_equal(txn.first_refusal_ms, 80);
+}
+
+static void
+dead_letter_lets_the_next_pass_and_comes_back_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction first, second, again;
+
+	queue(f, 1, 150, "irc");
+	assert_int_equal(next(f, "irc", &first), 1);
+	set_aside(f, "irc", first.id);
+	assert_int_equal(waiting(f), 50);
+	assert_int_equal(next(f, "irc", &second), 1);
+	assert_string_not_equal(second.id, first.id);
+	reopen(f);
+	assert_int_equal(waiting(f), 50);
+	assert_int_equal(edit(f, "irc", NULL, STORE_RETRY_DEAD), 100);
+	assert_int_equal(waiting(f), 150);
+	/* The older is first again. */
+	assert_int_equal(next(f, "irc", &again), 1);
+	assert_string_equal(again.id, first.id);
+	assert_string_equal(again.body, first.body);
+	assert_int_equal(again.attempts, 0);
+	accept_now(f, "irc", second.id);
+	accept_now(f, "irc", first.id);
+	assert_int_equal(waiting(f), 0);
+	assert_int_equal(next(f, "irc", &again), 0);
+}
+
+static void
+edits_of_what_is_not_there_do_nothing(void **state)
+{
+	static const enum store_edit edits[] = {
+	    STORE_HOLD, STORE_RELEASE, STORE_RETRY, STORE_RETRY_DEAD, STORE_DISCARD};
+	struct fixture *f = *state;
+	struct transaction txn;
+	uint64_t events;
+	size_t i;
+
+	queue(f, 1, 1, "irc");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	for (i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+		assert_int_equal(
+		    store_edit(f->s, "irc", "hs-0", edits[i], 1, &events, &f->e), 0);
+		assert_int_equal(
+		    store_edit(f->s, "xmpp", txn.id, edits[i], 1, &events, &f->e), 0);
+	}
+	accept_now(f, "irc", txn.id);
+	for (i = 0; i < sizeof(edits) / sizeof(edits[0]); i++)
+		assert_int_equal(
+		    store_edit(f->s, "irc", txn.id, edits[i], 1, &events, &f->e), 0);
+}
+
+static void
+discard_leaves_the_others(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_delivery both[] = {
+	    {"irc", KEY, "m.user.login"}, {"xmpp", KEY, "m.user.login"}};
+	struct account_event ev = event_at(1, "{}");
+	struct transaction txn;
+
+	begin(f);
+	assert_int_equal(store_put_event(f->s, LOG, &ev, both, 2, 50, NULL, &f->e), 0);
+	commit(f);
+	queue(f, 2, 700, "irc");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	set_aside(f, "irc", txn.id);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	assert_int_equal(edit(f, "irc", txn.id, STORE_DISCARD), 100);
+	assert_int_equal(waiting(f), 501);
+	assert_int_equal(edit(f, "irc", NULL, STORE_DISCARD), 600);
+	assert_int_equal(waiting(f), 1);
+	assert_int_equal(next(f, "irc", &txn), 0);
+	assert_int_equal(next(f, "xmpp", &txn), 1);
+	assert_int_equal(number_in(f, "SELECT count(*) FROM events"), 1);
+	assert_int_equal(number_in(f, "SELECT count(*) FROM transactions"), 1);
+}
+
+static void
+second_process_edits_beside_the_owner(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+	struct store *other;
+	uint64_t events;
+
+	queue(f, 1, 3, "irc");
+	assert_int_not_equal(store_fd(f->s), -1);
+	other = opened(f, STORE_EDIT);
+	assert_int_equal(
+	    store_edit(other, "irc", NULL, STORE_HOLD, 90, &events, &f->e), 1);
+	assert_int_equal(store_noticed(f->s, &f->e), 1);
+	assert_int_equal(next(f, "irc", &txn), 0);
+	assert_int_equal(waiting(f), 3);
+	assert_int_equal(
+	    store_edit(other, "irc", NULL, STORE_DISCARD, 90, &events, &f->e), 1);
+	assert_int_equal(events, 3);
+	assert_int_equal(waiting(f), 0);
+	queue(f, 4, 4, "irc");
+	assert_int_equal(waiting(f), 1);
+	store_close(f->s);
+	f->s = NULL;
+	assert_int_equal(
+	    store_edit(other, "irc", NULL, STORE_RELEASE, 90, &events, &f->e), 1);
+	store_close(other);
+	f->s = opened(f, STORE_OWN);
+	assert_int_equal(next(f, "irc", &txn), 1);
+}
+
+/* Its own commits must not wake the owner: it would never sleep. */
+static void
+owner_is_not_woken_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = {.fd = store_fd(f->s), .events = POLLIN};
+	struct transaction txn;
+
+	queue(f, 1, 3, "irc");
+	assert_int_equal(next(f, "irc", &txn), 1);
+	accept_now(f, "irc", txn.id);
+	assert_int_equal(poll(&p, 1, 0), 0);
+}
+
+/* ---- what was accepted long ago ------------------------------------------- */
+
+static int
+forget(struct fixture *f, int64_t before, int64_t *oldest_ms)
+{
+	int rc = store_forget(f->s, before, UINT64_MAX, oldest_ms, &f->e);
+
+	if (rc == -1)
+		fail_msg("%s", f->e.text);
+	return rc;
+}
+
+static void
+accepted_is_kept_and_forgotten_by_age(void **state)
+{
+	struct fixture *f = *state;
+	struct store_which accepted = {.accepted = true};
+	struct store_size size;
+	struct store_told *told;
+	struct transaction txn;
+	int64_t oldest, steps, i;
+	size_t n;
+
+	queue(f, 1, 1000, "irc");
+	queue(f, 1001, 1001, "xmpp");
+	for (i = 0; next(f, "irc", &txn) == 1; i++)
+		assert_int_equal(
+		    store_accepted(f->s, "irc", txn.id, 200, 1000 + i, &f->e), 0);
+	assert_int_equal(store_size(f->s, &size, &f->e), 0);
+	assert_int_equal(size.kept, 10);
+	assert_int_equal(size.oldest_ms, 1000);
+
+	while (forget(f, 1000, &oldest) == 1)
+		;
+	assert_int_equal(oldest, 1000);
+	for (steps = 0; forget(f, 1008, &oldest) == 1; steps++)
+		;
+	assert_true(steps >= 2); /* in parts */
+	assert_int_equal(oldest, 1008);
+	assert_int_equal(number_in(f, "SELECT count(*) FROM transactions"), 2);
+	assert_int_equal(number_in(f, "SELECT count(*) FROM events"), 201);
+	accepted.since_ms = 1009;
+	assert_int_equal(store_tell(f->s, &accepted, 0, f->a, &told, &n, &f->e), 0);
+	assert_int_equal(n, STORE_PAGE);
+	while (forget(f, INT64_MAX, &oldest) == 1)
+		;
+	assert_int_equal(oldest, 0);
+	/* What waits stays. */
+	assert_int_equal(waiting(f), 1);
+	assert_int_equal(number_in(f, "SELECT count(*) FROM events"), 1);
+	assert_int_equal(next(f, "xmpp", &txn), 1);
+}
+
+static void
+events_for_nobody_are_forgotten_too(void **state)
+{
+	struct fixture *f = *state;
+	struct account_event ev;
+	int64_t oldest;
+	uint64_t i;
+
+	begin(f);
+	for (i = 1; i <= 1000; i++) {
+		ev = event_at(i, "{}");
+		assert_int_equal(store_put_event(f->s, LOG, &ev, NULL, 0,
+				     i <= 900 ? 10 : 20, NULL, &f->e),
+		    0);
+	}
+	commit(f);
+	queue(f, 2000, 2000, "irc");
+	while (forget(f, 15, &oldest) == 1)
+		;
+	assert_int_equal(number_in(f, "SELECT count(*) FROM events"), 101);
+	while (forget(f, 100, &oldest) == 1)
+		;
+	assert_int_equal(number_in(f, "SELECT count(*) FROM events"), 1);
+}
+
+static void
+store_has_a_bound_and_gives_room_back(void **state)
+{
+	struct fixture *f = *state;
+	char *content = xmalloc(20001);
+	struct store_size full, small;
+	struct transaction txn;
+	int64_t oldest, i;
+	int more;
+
+	memset(content, ' ', 20000);
+	memcpy(content, "{}", 2);
+	content[20000] = '\0';
+	begin(f);
+	for (i = 1; i <= 600; i++)
+		(void)put(f, (uint64_t)i, content, "irc", KEY);
+	commit(f);
+	free(content);
+	for (i = 0; next(f, "irc", &txn) == 1; i++)
+		assert_int_equal(
+		    store_accepted(f->s, "irc", txn.id, 200, 1000 + i, &f->e), 0);
+	assert_int_equal(store_size(f->s, &full, &f->e), 0);
+	assert_true(full.bytes > 20000000);
+	/* Nothing is old, but it is too much. */
+	while ((more = store_forget(f->s, 0, 8000000, &oldest, &f->e)) == 1)
+		;
+	assert_int_equal(more, 0);
+	assert_int_equal(store_size(f->s, &small, &f->e), 0);
+	assert_true(small.bytes - small.free_bytes <= 8000000);
+	assert_true(small.bytes < full.bytes / 2);
+	assert_true(small.kept > 0);
+}
+
 /* ---- looking ----------------------------------------------------------- */
 
 static void
@@ -917,6 +1260,16 @@ main(void)
 	    TEST(garbage_is_refused),
 	    TEST(damaged_store_is_refused_with_the_way_on),
 	    TEST(truncated_store_is_refused),
+	    TEST(store_of_version_1_keeps_everything),
+	    TEST(refusals_are_counted_apart),
+	    TEST(dead_letter_lets_the_next_pass_and_comes_back_as_it_was),
+	    TEST(edits_of_what_is_not_there_do_nothing),
+	    TEST(discard_leaves_the_others),
+	    TEST(second_process_edits_beside_the_owner),
+	    TEST(owner_is_not_woken_by_itself),
+	    TEST(accepted_is_kept_and_forgotten_by_age),
+	    TEST(events_for_nobody_are_forgotten_too),
+	    TEST(store_has_a_bound_and_gives_room_back),
 	    TEST(reader_looks_beside_the_owner_and_without),
 	    TEST(queue_statuses_tell_all),
 	    TEST(log_statuses_tell_all),
