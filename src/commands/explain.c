@@ -123,6 +123,12 @@ print_rule(void *arg, const struct match *m, enum extract_outcome outcome,
 		printf("%stells %u event%s of %s%s", paint(x, GREEN), count,
 		    count == 1 ? "" : "s", m->rule->emit->type, paint(x, PLAIN));
 		break;
+	case OUTCOME_KNOWN:
+		printf("tells nothing: it was told a while ago");
+		break;
+	case OUTCOME_RENEWED:
+		printf("what was told of %s may be told again", name);
+		break;
 	case OUTCOME_NOTHING:
 		printf("tells nothing: the list is empty");
 		break;

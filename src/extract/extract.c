@@ -9,6 +9,7 @@
 #include "decode/record.h"
 #include "extract/account_event.h"
 #include "extract/content.h"
+#include "extract/told.h"
 #include "match/match.h"
 #include "pack/pack.h"
 
@@ -45,6 +46,7 @@ struct extract {
 	struct extract_limits limits;
 	struct context *contexts;
 	struct extract_log *logs;
+	struct told *told;
 	unsigned log_count;
 };
 
@@ -73,7 +75,7 @@ struct following {
 	struct account_events *out;
 	extract_trace *trace;
 	void *trace_arg;
-	uint32_t told; /* events of this rule on this line */
+	uint32_t told; /* events of this rule on this line, known ones as well */
 	bool followed; /* all that the rule asks for was at hand */
 	bool done;     /* and it follows only once */
 };
@@ -84,6 +86,7 @@ extract_new(const struct extract_limits *limits)
 	struct extract *x = xcalloc(1, sizeof(*x));
 
 	x->limits = *limits;
+	x->told = told_new(limits->timeout_ms, limits->max);
 	return x;
 }
 
@@ -203,6 +206,15 @@ forget_before(struct extract_log *log, struct memory **list, int64_t oldest)
 		memory_drop(*list);
 		log->stats.timed_out++;
 	}
+}
+
+static void
+log_forget(struct extract_log *log)
+{
+	while (log->own != NULL)
+		memory_drop(log->own);
+	while (log->shared != NULL)
+		memory_drop(log->shared);
 }
 
 static void
@@ -430,7 +442,8 @@ content_lookup(void *arg, const char *name)
 	return following_capture(arg, name);
 }
 
-static void
+/* Whether it is told: not where it has no user, or was told before. */
+static bool
 tell(struct following *f, const struct slice *item)
 {
 	const struct pack_emit *emit = f->match->rule->emit;
@@ -450,24 +463,28 @@ tell(struct following *f, const struct slice *item)
 	missing = content_make(emit, item, content_lookup, f, f->arena, ev);
 	if (missing != NULL) {
 		trace(f, OUTCOME_NO_VALUE, missing, 0);
-		return;
+		return false;
 	}
 	f->told++;
-	if (f->line->again)
-		return;
-	account_events_add(f->out, ev);
+	if (emit->unless_told && told_before(f->log->extract->told, ev)) {
+		trace(f, OUTCOME_KNOWN, NULL, 0);
+		return false;
+	}
+	if (!f->line->again)
+		account_events_add(f->out, ev);
+	return true;
 }
 
 static void
 emit(struct following *f)
 {
 	const struct pack_emit *e = f->match->rule->emit;
-	uint32_t before = f->told;
+	unsigned told = 0;
 	const struct capture *list;
 	size_t i;
 
 	if (e->each == NULL) {
-		tell(f, NULL);
+		told += tell(f, NULL);
 	} else {
 		list = following_capture(f, e->each);
 		if (list == NULL) {
@@ -475,12 +492,12 @@ emit(struct following *f)
 			return;
 		}
 		for (i = 0; i < list->value.count; i++)
-			tell(f, &list->value.items[i]);
+			told += tell(f, &list->value.items[i]);
 		if (list->value.count == 0)
 			trace(f, OUTCOME_NOTHING, NULL, 0);
 	}
-	if (f->told > before)
-		trace(f, OUTCOME_TOLD, NULL, f->told - before);
+	if (told > 0)
+		trace(f, OUTCOME_TOLD, NULL, told);
 }
 
 /* All that the rule asks for is at hand. */
@@ -491,6 +508,10 @@ follow(struct following *f)
 		emit(f);
 	if (f->match->rule->remember)
 		remember(f);
+	if (f->match->rule->renews != NULL) {
+		told_forget(f->log->extract->told, f->match->rule->renews);
+		trace(f, OUTCOME_RENEWED, f->match->rule->renews, 0);
+	}
 	f->followed = true;
 	f->done = f->match->rule->once;
 }
@@ -561,8 +582,7 @@ end_context(struct following *f)
 static void
 reset(struct following *f)
 {
-	while (f->log->own != NULL)
-		memory_drop(f->log->own);
+	log_forget(f->log);
 	trace(f, OUTCOME_RESET, NULL, 0);
 }
 
@@ -586,7 +606,8 @@ extract_line(struct extract_log *log, const struct extract_line *line, struct ar
 			reset(&f);
 		if (m->rule->ends)
 			ends = m;
-		if (!m->rule->remember && m->rule->emit == NULL && !m->rule->spends)
+		if (!m->rule->remember && m->rule->emit == NULL && !m->rule->spends &&
+		    m->rule->renews == NULL)
 			continue;
 		f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
 		take_up(&f);
@@ -694,11 +715,9 @@ extract_free(struct extract *x)
 		return;
 	while ((log = x->logs) != NULL) {
 		x->logs = log->next;
-		while (log->own != NULL)
-			memory_drop(log->own);
-		while (log->shared != NULL)
-			memory_drop(log->shared);
+		log_forget(log);
 		free(log);
 	}
+	told_free(x->told);
 	free(x);
 }

@@ -44,6 +44,8 @@ struct extract_stats {
 enum extract_outcome {
 	OUTCOME_REMEMBERED,
 	OUTCOME_TOLD,       /* count events */
+	OUTCOME_KNOWN,      /* an event that was told before, and is not again */
+	OUTCOME_RENEWED,    /* name: a type whose events may now be told again */
 	OUTCOME_NOTHING,    /* the list of "each" was empty */
 	OUTCOME_NO_CONTEXT, /* the rule needs one and the record has none */
 	OUTCOME_WITHOUT,    /* name: a rule that had to be remembered and is not */

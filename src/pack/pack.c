@@ -407,6 +407,7 @@ load_emit(struct loading *l, const config_setting_t *rule)
 	emit = xcalloc(1, sizeof(*emit));
 	emit->type = name_of(l, g, "type");
 	emit->each = text_of(l, g, "each", false);
+	emit->unless_told = bool_of(l, g, "unless_told");
 	n = config_setting_length(g);
 	emit->values = xcalloc((size_t)n, sizeof(*emit->values));
 	for (i = 0; i < n; i++) {
@@ -414,7 +415,7 @@ load_emit(struct loading *l, const config_setting_t *rule)
 		const char *name = config_setting_name(s);
 
 		if (strcmp(name, "type") == 0 || strcmp(name, "each") == 0 ||
-		    strcmp(name, "source") == 0)
+		    strcmp(name, "source") == 0 || strcmp(name, "unless_told") == 0)
 			continue;
 		user = user || strcmp(name, "user_id") == 0;
 		load_value(l, s, &emit->values[emit->value_count++]);
@@ -447,7 +448,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "contextless", "raw", "suspect", "emit", NULL};
+	    "ends", "resets", "renews", "contextless", "raw", "suspect", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -465,6 +466,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->spends = bool_of(l, g, "spends");
 	r->ends = bool_of(l, g, "ends");
 	r->resets = bool_of(l, g, "resets");
+	r->renews = text_of(l, g, "renews", false);
 	r->contextless = bool_of(l, g, "contextless");
 	r->raw = number_of(l, g, "raw");
 	r->suspect = bool_of(l, g, "suspect");
@@ -913,6 +915,7 @@ free_rule(struct pack_rule *r)
 	free(r->logger);
 	free(r->name);
 	free(r->key);
+	free(r->renews);
 }
 
 static void

@@ -92,6 +92,7 @@ struct pack_value {
 struct pack_emit {
 	char *type; /* m.user.login */
 	char *each; /* name of a list-valued capture: one event for each item; or NULL */
+	bool unless_told; /* not if the same event was told a while ago (told.h) */
 	struct pack_value *values;
 	size_t value_count;
 	struct pack_value *source; /* what goes into org.hearsay.source beside the rule */
@@ -140,6 +141,7 @@ struct pack_rule {
 	bool spends;
 	bool ends;
 	bool resets;
+	char *renews; /* what was told of this type may be told again; or NULL */
 	/*
 	 * Where users can forge lines: raw is how many bytes of a user's text may
 	 * stand at the line's end and go on, with newlines, behind it (doubt.h).

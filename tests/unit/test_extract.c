@@ -54,6 +54,10 @@
 	"  emit = { type = \"known\"; user_id = \"$user\"; }; },"                            \
 	"{ name = \"spent\"; match = \"done spending %{word:nonce}\"; with = \"nonce\";"     \
 	"  spends = true; emit = { type = \"spent\"; user_id = \"$user\"; }; },"             \
+	"{ name = \"left\"; match = \"left %{py_list:devices} of %{user_id:user}\";"         \
+	"  emit = { type = \"left\"; unless_told = true; each = \"devices\";"                \
+	"  user_id = \"$user\"; device_id = \"$devices\"; }; },"                             \
+	"{ name = \"back\"; match = \"somebody is back\"; renews = \"left\"; },"             \
 	"{ name = \"over\"; match = \"done .*\"; ends = true; }"
 
 struct trial {
@@ -109,6 +113,8 @@ see(void *arg, const struct match *m, enum extract_outcome outcome, const char *
 	static const char *const words[] = {
 	    [OUTCOME_REMEMBERED] = "remembered",
 	    [OUTCOME_TOLD] = "told",
+	    [OUTCOME_KNOWN] = "known",
+	    [OUTCOME_RENEWED] = "renewed",
 	    [OUTCOME_NOTHING] = "nothing",
 	    [OUTCOME_NO_CONTEXT] = "no-context",
 	    [OUTCOME_WITHOUT] = "lacks",
@@ -602,6 +608,90 @@ what_was_taken_up_is_not_torn(void **state)
 	assert_int_equal(stats(t).torn, 0);
 }
 
+/* ---- unless_told, renews ---------------------------------------------------- */
+
+#define LEFT(user, device)                                                               \
+	"left {\"user_id\":\"" user "\",\"device_id\":\"" device "\"}\n"
+
+static void
+what_was_told_is_not_told_again(void **state)
+{
+	struct trial *t = *state;
+
+	line(t, NULL, "left ['D1', 'D2'] of " A);
+	line_of(t, t->other, NULL, "left ['D2', 'D3'] of " A);
+	line(t, NULL, "left ['D1'] of " B);
+	tells(t, LEFT(A, "D1") LEFT(A, "D2") LEFT(A, "D3") LEFT(B, "D1"));
+	traces(t, "left:told(2) left:known left:told(1) left:told(1) ");
+}
+
+static void
+a_known_event_has_its_ordinal(void **state)
+{
+	struct trial *t = *state;
+
+	line(t, NULL, "left ['D1'] of " A);
+	t->events = (struct account_events){.last = &t->events.first};
+	line(t, NULL, "left ['D1', 'D2'] of " A);
+	assert_int_equal(t->events.count, 1);
+	assert_int_equal(t->events.first->ordinal, 1);
+}
+
+static void
+a_while_later_it_is_told_again(void **state)
+{
+	struct trial *t = *state;
+
+	line(t, NULL, "left ['D1'] of " A);
+	t->now += TIMEOUT_MS;
+	line(t, NULL, "left ['D1'] of " A);
+	tells(t, LEFT(A, "D1"));
+	t->now += 1;
+	line(t, NULL, "left ['D1'] of " A);
+	tells(t, LEFT(A, "D1"));
+	/* Another log may lag behind. */
+	t->now -= TIMEOUT_MS;
+	line_of(t, t->other, NULL, "left ['D1'] of " A);
+	tells(t, "");
+}
+
+static void
+what_is_renewed_is_told_again(void **state)
+{
+	struct trial *t = *state;
+
+	line(t, NULL, "left ['D1'] of " A);
+	line_of(t, t->other, NULL, "somebody is back");
+	line(t, NULL, "left ['D1'] of " A);
+	tells(t, LEFT(A, "D1") LEFT(A, "D1"));
+	traces(t, "left:told(1) back:renewed(left) left:told(1) ");
+}
+
+static void
+only_so_many_are_known(void **state)
+{
+	struct trial *t = *state;
+
+	line(t, NULL, "left ['D1', 'D2', 'D3', 'D4'] of " A);
+	t->events = (struct account_events){.last = &t->events.first};
+	line(t, NULL, "left ['D2'] of " A);
+	tells(t, "");
+	line(t, NULL, "left ['D1'] of " A);
+	tells(t, LEFT(A, "D1"));
+}
+
+static void
+what_was_told_before_a_stop_is_known(void **state)
+{
+	struct trial *t = *state;
+
+	t->again = true;
+	line(t, NULL, "left ['D1'] of " A);
+	t->again = false;
+	line(t, NULL, "left ['D1'] of " A);
+	tells(t, "");
+}
+
 int
 main(void)
 {
@@ -630,6 +720,12 @@ main(void)
 	    TRIAL(a_torn_line_loses_its_open_end),
 	    TRIAL(what_ends_before_the_line_does_is_not_torn),
 	    TRIAL(what_was_taken_up_is_not_torn),
+	    TRIAL(what_was_told_is_not_told_again),
+	    TRIAL(a_known_event_has_its_ordinal),
+	    TRIAL(a_while_later_it_is_told_again),
+	    TRIAL(what_is_renewed_is_told_again),
+	    TRIAL(only_so_many_are_known),
+	    TRIAL(what_was_told_before_a_stop_is_known),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
