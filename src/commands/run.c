@@ -572,10 +572,23 @@ load_all(struct run *r, const char *path)
 	return errors_print(&errs) > route_disabling(r->route) ? -1 : 0;
 }
 
+static const int end_signals[] = {SIGTERM, SIGINT};
+
+/* A signal that comes while we start is kept until the loop can take it. */
+static void
+hold_signals(int how)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigprocmask(how, &set, NULL);
+}
+
 static int
 add_events(struct run *r, struct err *e)
 {
-	static const int numbers[] = {SIGTERM, SIGINT};
 	size_t i;
 
 	r->commit = evtimer_new(r->base, on_due, r);
@@ -583,10 +596,11 @@ add_events(struct run *r, struct err *e)
 	if (r->commit == NULL || r->retry == NULL)
 		return err_set(e, "cannot make the loop's timers");
 	for (i = 0; i < 2; i++) {
-		r->signals[i] = evsignal_new(r->base, numbers[i], on_signal, r);
+		r->signals[i] = evsignal_new(r->base, end_signals[i], on_signal, r);
 		if (r->signals[i] == NULL || event_add(r->signals[i], NULL) == -1)
 			return err_set(e, "cannot catch signals");
 	}
+	hold_signals(SIG_UNBLOCK);
 	return 0;
 }
 
@@ -662,6 +676,7 @@ run(const char *path)
 	struct err e;
 	int status = EXIT_FAILED;
 
+	hold_signals(SIG_BLOCK);
 	if (load_all(&r, path) == -1)
 		goto done;
 	if (start(&r, &e) == -1) {

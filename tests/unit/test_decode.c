@@ -205,7 +205,7 @@ text_line(void **state)
 	assert_int_equal(x->r.field_count, 1);
 	assert_field(x, "source", "1067");
 	assert_null(record_field(&x->r, "odd").p);
-	assert_null(record_field(&x->r, "message").p);
+	assert_field(x, "context", "POST-7");
 }
 
 static void
