@@ -41,9 +41,9 @@ struct store *store_open(const char *name, enum store_mode mode, struct err *e);
  */
 struct store *store_open_as(
     const char *name, const char *instance, enum store_mode mode, struct err *e);
-/* Is name a url, and no path?  store_shown: the name as it may be shown, without
- * a password; malloc'd. */
+/* Is name a url, and no path? */
 bool store_is_url(const char *name);
+/* The name as it may be shown: without a password.  malloc'd. */
 char *store_shown(const char *name);
 void store_close(struct store *s); /* NULL is allowed; nothing is left to save */
 

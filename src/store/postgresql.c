@@ -1,0 +1,918 @@
+/*
+ * The store in PostgreSQL, which several hearsays share, each with logs of its
+ * own (its instance).  The tables are in pq_schema.c.
+ *
+ * Two kinds of locks, both advisory and of the session, so that they end with
+ * their holder, however that ends: one for each instance, and one for each
+ * appservice, whose holder is the one that sends.  A connection that is lost
+ * takes them all along; whatever is called next connects again and takes the
+ * instance's, and the right to send is asked for anew.  Where another has begun
+ * to send in the meantime, both may send the same transaction once: it has one
+ * id and one body, and so the receiver drops the second.
+ *
+ * Order: numbers of a sequence are drawn in one order and committed in another.
+ * A sender that saw 12 committed before 11 would send 12 first, and never see
+ * 11 as older.  So who queues deliveries takes a third lock (LOCK_ORDER) before
+ * the first number is drawn and keeps it to the end of the commit: what is
+ * committed is then all below what is not.  Waiting instead for the oldest
+ * transaction that is open (pg_snapshot_xmin) would need no lock, but would let
+ * any program that writes for hours, in any database of the server, hold up all
+ * deliveries for hours.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "extract/account_event.h"
+#include "store/body.h"
+#include "store/postgresql.h"
+#include "store/pq_schema.h"
+#include "tail/checkpoint.h"
+
+#define COUNT_FREELY 10000      /* deliveries: then counting takes a while */
+#define COUNT_MS 2000           /* how old our count of what others queued may be */
+#define APPLICATION "hearsay: " /* PostgreSQL cuts the whole at 63 bytes */
+
+struct postgresql *
+postgresql_of(struct store *store)
+{
+	return (struct postgresql *)store;
+}
+
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- names ------------------------------------------------------------- */
+
+static bool
+has_name(char *const *names, size_t count, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_name(char ***names, size_t *count, const char *name)
+{
+	*names = xreallocarray(*names, *count + 1, sizeof(**names));
+	(*names)[(*count)++] = xstrdup(name);
+}
+
+static void
+forget_names(char ***names, size_t *count)
+{
+	while (*count > 0)
+		free((*names)[--*count]);
+	free(*names);
+	*names = NULL;
+}
+
+/* ---- locks ------------------------------------------------------------- */
+
+/* Advisory locks are numbers, and other programs may use some in this database. */
+int64_t
+postgresql_lock_number(const char *kind, const char *name)
+{
+	char *text = xasprintf("hearsay %s %s", kind, name);
+	XXH64_hash_t hash = XXH3_64bits(text, strlen(text));
+
+	free(text);
+	return (int64_t)hash;
+}
+
+/* Who has the lock: 1 and e its name, 0 nobody any more, or -1. */
+static int
+holder(struct postgresql *s, int64_t lock, struct err *e)
+{
+	uint64_t bits = (uint64_t)lock;
+	PGresult *r = pq_query(
+	    s->pq, HOLDER, DB_ARGS(db_bits(bits >> 32), db_bits(bits & UINT32_MAX)), e);
+	const char *name;
+	int found;
+
+	if (r == NULL)
+		return -1;
+	found = PQntuples(r) > 0;
+	name = found == 1 ? pq_text(r, 0, 0) : "";
+	if (strncmp(name, APPLICATION, strlen(APPLICATION)) == 0)
+		name += strlen(APPLICATION);
+	(void)err_set(e, "%s", name[0] == '\0' ? "another process" : name);
+	PQclear(r);
+	return found;
+}
+
+static int
+lock_instance(struct postgresql *s, struct err *e)
+{
+	int64_t lock = postgresql_lock_number("instance", s->instance), got = 0;
+	struct err who;
+
+	if (pq_ask(s->pq, TRY_LOCK, DB_ARGS(db_number(lock)), &got, e) == -1)
+		return -1;
+	if (got == 1)
+		return 0;
+	if (holder(s, lock, &who) == -1)
+		return err_set(e, "%s", who.text);
+	return err_set(e,
+	    "the instance \"%s\" of the store %s is in use by %s; stop that first, or give "
+	    "one of the two another \"instance\"",
+	    s->instance, pq_name(s->pq), who.text);
+}
+
+/* ---- connecting -------------------------------------------------------- */
+
+static void
+nudge(struct postgresql *s)
+{
+	/* It fails only where it is full of earlier ones. */
+	(void)!eventfd_write(s->nudge, 1);
+}
+
+/*
+ * A commit must be on the server's disk when it returns, whatever the server
+ * is set to; one that also waits for standbys is left as it is.  A writer whose
+ * host has died must give up LOCK_ORDER, and its session, within seconds.
+ */
+static const char settings[] =
+    "SET search_path = hearsay; SET statement_timeout = '10s'; "
+    "SET idle_in_transaction_session_timeout = '15s'; SET idle_session_timeout = 0; "
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
+    "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
+    "SET bytea_output = 'hex'; "
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "  WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+static int
+check_encoding(struct postgresql *s, struct err *e)
+{
+	int64_t utf8;
+
+	if (pq_ask_once(s->pq,
+		"SELECT (current_setting('server_encoding') = 'UTF8')::int", &utf8,
+		e) == -1)
+		return -1;
+	if (utf8 == 0)
+		return err_set(e,
+		    "the database of the store %s is not in UTF-8: make another with "
+		    "createdb -E UTF8 -T template0",
+		    pq_name(s->pq));
+	return 0;
+}
+
+static int
+set_up_own(struct postgresql *s, struct err *e)
+{
+	struct epoll_event watch = {.events = EPOLLIN};
+	int known = pq_schema_check(s->pq, e);
+
+	/* Before anything is changed: a second one of this instance changes nothing. */
+	if (known == -1 || lock_instance(s, e) == -1 ||
+	    (known == 0 && pq_schema_migrate(s->pq, e) == -1) ||
+	    pq_exec(s->pq, "LISTEN hearsay", e) == -1)
+		return -1;
+	if (epoll_ctl(s->watched, EPOLL_CTL_ADD, pq_fd(s->pq), &watch) == -1)
+		return err_errno(e, "cannot watch the connection to %s", pq_name(s->pq));
+	/* What others committed in the meantime was told to nobody. */
+	nudge(s);
+	return 0;
+}
+
+static int
+set_up_beside(struct postgresql *s, struct err *e)
+{
+	if (s->mode == STORE_READ &&
+	    pq_exec(s->pq, "SET default_transaction_read_only = on", e) == -1)
+		return -1;
+	switch (pq_schema_check(s->pq, e)) {
+	case 1:
+		return 0;
+	case 0:
+		return err_set(e,
+		    "there is no store in %s, or one of an older hearsay: the daemon sets it "
+		    "up when it starts",
+		    pq_name(s->pq));
+	default:
+		return -1;
+	}
+}
+
+/* Have a connection, with all that belongs to one. */
+int
+postgresql_ready(struct postgresql *s, struct err *e)
+{
+	if (pq_connected(s->pq))
+		return 0;
+	forget_names(&s->sends, &s->sends_count);
+	forget_names(&s->known, &s->known_count);
+	s->counted_ms = 0;
+	if (pq_connect(s->pq, e) == -1)
+		return -1;
+	if (pq_exec(s->pq, settings, e) == -1 || check_encoding(s, e) == -1 ||
+	    (s->mode == STORE_OWN ? set_up_own(s, e) : set_up_beside(s, e)) == -1) {
+		pq_disconnect(s->pq);
+		return -1;
+	}
+	return 0;
+}
+
+/* Every opening draws an epoch of its own, as in the store in SQLite. */
+static int
+draw_epoch(struct postgresql *s, struct err *e)
+{
+	unsigned char bytes[EPOCH_BYTES];
+	size_t i;
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return err_errno(e, "cannot draw random bytes");
+	for (i = 0; i < sizeof(bytes); i++)
+		(void)snprintf(s->epoch + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+static void
+host_name(char name_r[HOST_NAME_MAX + 1])
+{
+	if (gethostname(name_r, HOST_NAME_MAX + 1) == -1)
+		(void)snprintf(name_r, HOST_NAME_MAX + 1, "localhost");
+	name_r[HOST_NAME_MAX] = '\0';
+}
+
+static int
+make_watched(struct postgresql *s, struct err *e)
+{
+	struct epoll_event watch = {.events = EPOLLIN};
+
+	s->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->watched = epoll_create1(EPOLL_CLOEXEC);
+	if (s->nudge == -1 || s->watched == -1 ||
+	    epoll_ctl(s->watched, EPOLL_CTL_ADD, s->nudge, &watch) == -1)
+		return err_errno(e, "cannot watch for other hearsays");
+	return 0;
+}
+
+static void
+postgresql_close(struct store *store)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	pq_free(s->pq);
+	forget_names(&s->sends, &s->sends_count);
+	forget_names(&s->known, &s->known_count);
+	if (s->watched != -1)
+		(void)close(s->watched);
+	if (s->nudge != -1)
+		(void)close(s->nudge);
+	free(s->log);
+	free(s->instance);
+	free(s);
+}
+
+static struct store *
+postgresql_open(
+    const char *url, const char *instance, enum store_mode mode, struct err *e)
+{
+	struct postgresql *s = xcalloc(1, sizeof(*s));
+	char host[HOST_NAME_MAX + 1], *application;
+
+	host_name(host);
+	application = xasprintf(APPLICATION "process %ld on %s", (long)getpid(), host);
+	s->store.backend = &store_postgresql;
+	s->mode = mode;
+	s->instance = xstrdup(instance == NULL ? host : instance);
+	s->watched = s->nudge = -1;
+	if (make_watched(s, e) == 0)
+		s->pq = pq_new(url, application, s->nudge, postgresql_statements,
+		    STATEMENT_COUNT, e);
+	free(application);
+	if (s->pq == NULL || draw_epoch(s, e) == -1 || postgresql_ready(s, e) == -1) {
+		postgresql_close(&s->store);
+		return NULL;
+	}
+	return &s->store;
+}
+
+/* ---- reading logs ------------------------------------------------------ */
+
+static void
+forget_transaction(struct postgresql *s)
+{
+	free(s->log);
+	s->log = NULL;
+	s->log_events = 0;
+	s->pending = 0;
+	s->ordered = false;
+}
+
+void
+postgresql_undo(struct postgresql *s)
+{
+	pq_rollback(s->pq);
+	/* A row that was made by what is undone is there no more. */
+	forget_names(&s->known, &s->known_count);
+	forget_transaction(s);
+}
+
+/*
+ * Begin on the connection that is there: who holds a lock of it must not go on
+ * with another.
+ */
+int
+postgresql_begin_here(struct postgresql *s, struct err *e)
+{
+	forget_transaction(s);
+	return pq_exec(s->pq, "BEGIN", e);
+}
+
+static int
+postgresql_begin(struct store *store, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	if (s->mode == STORE_READ)
+		return err_set(e, "the store is open for reading only");
+	return postgresql_ready(s, e) == -1 ? -1 : postgresql_begin_here(s, e);
+}
+
+static int
+count_events(struct postgresql *s, struct err *e)
+{
+	int64_t events = s->log_events;
+
+	s->log_events = 0;
+	if (events == 0)
+		return 0;
+	return pq_run(s->pq, COUNT_EVENTS,
+	    DB_ARGS(db_number(s->log_id), db_number(events)), NULL, e);
+}
+
+static struct db_arg
+path_bytes(const char *path)
+{
+	return db_bytes(path, strlen(path));
+}
+
+/* The log that the events from here on are of: most often that of the last. */
+static int
+use_log(struct postgresql *s, const char *log, struct err *e)
+{
+	int found;
+
+	if (s->log != NULL && strcmp(s->log, log) == 0)
+		return 0;
+	if (count_events(s, e) == -1)
+		return -1;
+	found = pq_ask(s->pq, FIND_LOG, DB_ARGS(db_text(s->instance), path_bytes(log)),
+	    &s->log_id, e);
+	if (found == 0)
+		found = pq_ask(s->pq, ADD_LOG,
+		    DB_ARGS(db_text(s->instance), path_bytes(log)), &s->log_id, e);
+	if (found != 1)
+		return -1;
+	free(s->log);
+	s->log = xstrdup(log);
+	return 0;
+}
+
+/* See the head of this file. */
+static int
+take_order(struct postgresql *s, struct err *e)
+{
+	if (!s->ordered &&
+	    pq_run(s->pq, LOCK_ORDER,
+		DB_ARGS(db_number(postgresql_lock_number("order", ""))), NULL, e) == -1)
+		return -1;
+	s->ordered = true;
+	return 0;
+}
+
+static int
+use_appservice(struct postgresql *s, const char *name, struct err *e)
+{
+	if (has_name(s->known, s->known_count, name))
+		return 0;
+	if (pq_run(s->pq, ADD_APPSERVICE, DB_ARGS(db_text(name)), NULL, e) == -1)
+		return -1;
+	add_name(&s->known, &s->known_count, name);
+	return 0;
+}
+
+/* 1: the event is new; 0: its place is there already. */
+static int
+put_event(struct postgresql *s, const struct account_event *ev,
+    const struct store_delivery *to, size_t count, int64_t now, struct err *e)
+{
+	struct buf names = {0}, keys = {0}, types = {0};
+	int64_t id;
+	int new = -1;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (use_appservice(s, to[i].appservice, e) == -1)
+			goto free;
+		pq_array_add(&names, to[i].appservice);
+		pq_array_add(&keys, to[i].key);
+		pq_array_add(&types, to[i].type);
+	}
+	new = pq_ask(s->pq, ADD_EVENT,
+	    DB_ARGS(db_bits(ev->file), db_bits(ev->offset), db_text(ev->rule),
+		db_number(ev->ordinal), db_number(s->log_id), db_text(ev->type),
+		db_text(ev->user_id), db_text(ev->content), db_text(ev->source),
+		db_number(ev->ts), db_number(now), pq_array(&names), pq_array(&keys),
+		pq_array(&types)),
+	    &id, e);
+
+free:
+	buf_free(&names);
+	buf_free(&keys);
+	buf_free(&types);
+	return new;
+}
+
+static int
+postgresql_put_event(struct store *store, const char *log, const struct account_event *ev,
+    const struct store_delivery *to, size_t count, int64_t now, bool *new_r,
+    struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int new = -1;
+
+	if (take_order(s, e) == 0 && use_log(s, log, e) == 0)
+		new = put_event(s, ev, to, count, now, e);
+	if (new == -1)
+		return err_add(e, "cannot store an event of %s", log);
+	if (new == 1) {
+		s->log_events++;
+		s->pending += count;
+	}
+	if (new_r != NULL)
+		*new_r = new == 1;
+	return 0;
+}
+
+static int
+put_file(
+    struct postgresql *s, const char *log, const struct checkpoint *cp, struct err *e)
+{
+	return pq_run(s->pq, ADD_FILE,
+	    DB_ARGS(db_text(s->instance), path_bytes(log), db_bits(cp->file),
+		db_bits(cp->generation), db_bits(cp->id.dev), db_bits(cp->id.ino),
+		db_number(cp->id.btime_ns), db_number(cp->id.head_len),
+		db_bytes(cp->id.head, HASH_SIZE), db_bits(cp->offset),
+		db_bits(cp->resume), db_number(cp->guard_len),
+		db_bytes(cp->guard, HASH_SIZE), db_number(cp->last_ts),
+		db_number(cp->finished), path_bytes(cp->path == NULL ? "" : cp->path)),
+	    NULL, e);
+}
+
+static int
+postgresql_put_checkpoints(struct store *store, const char *log,
+    const struct checkpoint *cps, size_t count, int64_t now, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	size_t i;
+
+	if (pq_run(s->pq, TOUCH_LOG,
+		DB_ARGS(db_text(s->instance), path_bytes(log), db_number(now)), NULL,
+		e) == -1 ||
+	    pq_run(s->pq, FORGET_FILES, DB_ARGS(db_text(s->instance), path_bytes(log)),
+		NULL, e) == -1)
+		goto fail;
+	for (i = 0; i < count; i++)
+		if (put_file(s, log, &cps[i], e) == -1)
+			goto fail;
+	return 0;
+
+fail:
+	return err_add(e, "cannot store how far %s is read", log);
+}
+
+static int
+postgresql_commit(struct store *store, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	if (count_events(s, e) == -1 ||
+	    (s->pending > 0 && pq_run(s->pq, NOTIFY_OTHERS, NULL, 0, NULL, e) == -1) ||
+	    pq_commit(s->pq, e) == -1)
+		return err_add(e, "cannot commit");
+	s->waiting += s->pending;
+	forget_transaction(s);
+	return 0;
+}
+
+static void
+postgresql_rollback(struct store *store)
+{
+	postgresql_undo(postgresql_of(store));
+}
+
+/* FILE_COLUMNS as a checkpoint; its path is the row's and lives as long as that. */
+int
+postgresql_checkpoint(const PGresult *r, int row, struct checkpoint *cp_r,
+    const char **path_r, struct err *e)
+{
+	memset(cp_r, 0, sizeof(*cp_r));
+	cp_r->file = pq_bits(r, row, 0);
+	cp_r->generation = pq_bits(r, row, 1);
+	cp_r->id.dev = pq_bits(r, row, 2);
+	cp_r->id.ino = pq_bits(r, row, 3);
+	cp_r->id.btime_ns = pq_number(r, row, 4);
+	cp_r->id.head_len = (uint32_t)pq_number(r, row, 5);
+	cp_r->offset = pq_bits(r, row, 7);
+	cp_r->resume = pq_bits(r, row, 8);
+	cp_r->guard_len = (uint32_t)pq_number(r, row, 9);
+	cp_r->last_ts = pq_number(r, row, 11);
+	cp_r->finished = pq_number(r, row, 12) != 0;
+	*path_r = pq_text(r, row, 13);
+	if (PQgetlength(r, row, 6) != HASH_SIZE || PQgetlength(r, row, 10) != HASH_SIZE)
+		return err_set(e, "the checkpoint of %s is damaged", *path_r);
+	memcpy(cp_r->id.head, pq_text(r, row, 6), HASH_SIZE);
+	memcpy(cp_r->guard, pq_text(r, row, 10), HASH_SIZE);
+	return 0;
+}
+
+static int
+postgresql_checkpoints(struct store *store, const char *log, struct checkpoint **cps_r,
+    size_t *count_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	PGresult *r = NULL;
+	struct checkpoint *cps;
+	const char *path;
+	int row, rows;
+
+	if (postgresql_ready(s, e) == 0)
+		r = pq_query(s->pq, FILES_OF_LOG,
+		    DB_ARGS(db_text(s->instance), path_bytes(log)), e);
+	if (r == NULL)
+		return err_add(e, "cannot read how far %s was read", log);
+	rows = PQntuples(r);
+	cps = xcalloc((size_t)rows + 1, sizeof(*cps));
+	for (row = 0; row < rows; row++) {
+		if (postgresql_checkpoint(r, row, &cps[row], &path, e) == -1)
+			goto free;
+		cps[row].path = xstrdup(path);
+	}
+	PQclear(r);
+	*cps_r = cps;
+	*count_r = (size_t)rows;
+	return 0;
+
+free:
+	while (row > 0)
+		free(cps[--row].path);
+	free(cps);
+	PQclear(r);
+	return err_add(e, "cannot read how far %s was read", log);
+}
+
+/*
+ * Counting costs the more the more waits, so it is done now and then; what this
+ * hearsay itself puts and delivers is added up in between.
+ */
+static int
+postgresql_waiting(struct store *store, uint64_t *count_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int64_t now = monotonic_ms(), count;
+
+	if (postgresql_ready(s, e) == -1)
+		return -1;
+	if (s->mode != STORE_OWN || s->counted_ms == 0 || s->waiting < COUNT_FREELY ||
+	    now - s->counted_ms >= COUNT_MS) {
+		if (pq_ask(s->pq, COUNT_WAITING, NULL, 0, &count, e) != 1)
+			return -1;
+		s->waiting = (uint64_t)count;
+		s->counted_ms = now;
+	}
+	*count_r = s->waiting;
+	return 0;
+}
+
+/* ---- sending ----------------------------------------------------------- */
+
+/* Others put and deliver too, so that the count may be behind. */
+static void
+count_down(struct postgresql *s, int64_t n)
+{
+	uint64_t events = n < 0 ? 0 : (uint64_t)n;
+
+	s->waiting -= events < s->waiting ? events : s->waiting;
+}
+
+static int
+may_send(struct postgresql *s, const char *appservice, struct err *e)
+{
+	int64_t got = 0;
+
+	if (s->mode != STORE_OWN)
+		return err_set(e, "the store is not open for sending");
+	if (postgresql_ready(s, e) == -1)
+		return -1;
+	if (has_name(s->sends, s->sends_count, appservice))
+		return 1;
+	if (pq_ask(s->pq, TRY_LOCK,
+		DB_ARGS(db_number(postgresql_lock_number("appservice", appservice))),
+		&got, e) == -1)
+		return -1;
+	if (got == 1)
+		add_name(&s->sends, &s->sends_count, appservice);
+	return got == 1;
+}
+
+static int
+postgresql_may_send(
+    struct store *store, const char *appservice, bool *waits_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int64_t waits = 0;
+	int may = may_send(s, appservice, e);
+
+	if (may == 0 &&
+	    pq_ask(s->pq, ANYTHING_WAITS, DB_ARGS(db_text(appservice)), &waits, e) == -1)
+		may = -1;
+	if (may == -1)
+		return err_add(e, "cannot ask for the right to send to %s", appservice);
+	*waits_r = waits == 1;
+	return may;
+}
+
+static int
+postgresql_fd(struct store *store)
+{
+	return postgresql_of(store)->watched;
+}
+
+static int
+postgresql_noticed(struct store *store, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	eventfd_t times;
+	bool connected = pq_connected(s->pq); /* takes what came in, and may nudge */
+	bool nudged = eventfd_read(s->nudge, &times) == 0;
+
+	if (!connected)
+		return err_set(e, "store %s: the connection is lost", pq_name(s->pq));
+	return nudged;
+}
+
+struct transaction
+postgresql_transaction(const PGresult *r, int row, struct arena *a)
+{
+	const char *id = pq_text(r, row, 0);
+	size_t len = (size_t)PQgetlength(r, row, 1);
+
+	return (struct transaction){
+	    .id = arena_strndup(a, id, strlen(id)),
+	    .body_len = len,
+	    .body = arena_strndup(a, pq_text(r, row, 1), len),
+	    .events = (unsigned)pq_number(r, row, 2),
+	    .formed_ms = pq_number(r, row, 3),
+	    .attempts = (unsigned)pq_number(r, row, 4),
+	    .first_try_ms = pq_number(r, row, 5),
+	    .next_try_ms = pq_number(r, row, 6),
+	    .refusals = (unsigned)pq_number(r, row, 7),
+	    .first_refusal_ms = pq_number(r, row, 8),
+	};
+}
+
+/* The transaction that waits: 1 and *txn_r, 0 where none does. */
+static int
+waiting(struct postgresql *s, const char *appservice, struct arena *a,
+    struct transaction *txn_r, struct err *e)
+{
+	PGresult *r = pq_query(s->pq, WAITING, DB_ARGS(db_text(appservice)), e);
+	int found;
+
+	if (r == NULL)
+		return -1;
+	found = PQntuples(r) > 0;
+	if (found == 1)
+		*txn_r = postgresql_transaction(r, 0, a);
+	PQclear(r);
+	return found;
+}
+
+/* The oldest deliveries as one body. */
+struct gathered {
+	struct body body;
+	int64_t last; /* id of the last delivery in it */
+	int64_t oldest_ms;
+};
+
+/* 1: g holds some; 0: none are queued. */
+static int
+gather(struct postgresql *s, const char *appservice, struct gathered *g, struct err *e)
+{
+	PGresult *r = pq_query(
+	    s->pq, QUEUED, DB_ARGS(db_text(appservice), db_number(TXN_EVENTS_MAX)), e);
+	int row, rows;
+
+	if (r == NULL)
+		return -1;
+	rows = PQntuples(r);
+	for (row = 0; row < rows; row++) {
+		if (row == 0) {
+			g->oldest_ms = pq_number(r, 0, 3);
+			body_begin(&g->body, pq_text(r, 0, 1));
+		}
+		if (strcmp(pq_text(r, 0, 1), pq_text(r, row, 1)) != 0 ||
+		    !body_add(&g->body, pq_text(r, row, 2), pq_text(r, row, 4),
+			pq_number(r, row, 5)))
+			break;
+		g->last = pq_number(r, row, 0);
+	}
+	PQclear(r);
+	if (rows == 0)
+		return 0;
+	body_end(&g->body);
+	return 1;
+}
+
+/* Give what was gathered an id, and store it as a transaction. */
+static int
+keep(struct postgresql *s, const char *appservice, const struct gathered *g, int64_t now,
+    struct err *e)
+{
+	int64_t sequence, seq, assigned;
+	char id[sizeof(s->epoch) + 32];
+
+	if (pq_ask(s->pq, NEXT_SEQUENCE, NULL, 0, &sequence, e) != 1)
+		return -1;
+	(void)snprintf(id, sizeof(id), "hs-%s-%" PRId64, s->epoch, sequence);
+	if (pq_ask(s->pq, ADD_TRANSACTION,
+		DB_ARGS(db_text(id), db_text(appservice),
+		    db_bytes(g->body.text.p, g->body.text.len), db_number(g->body.events),
+		    db_number(g->oldest_ms), db_number(now)),
+		&seq, e) != 1 ||
+	    pq_run(s->pq, ASSIGN,
+		DB_ARGS(db_number(seq), db_text(appservice), db_number(g->last)),
+		&assigned, e) == -1)
+		return -1;
+	if (assigned != g->body.events)
+		return err_set(e,
+		    "a transaction of %u events took %" PRId64 " deliveries",
+		    g->body.events, assigned);
+	return 0;
+}
+
+/* Form a transaction from the queue and commit it: 1, or 0 where nothing is queued. */
+static int
+form(struct postgresql *s, const char *appservice, int64_t now, struct arena *a,
+    struct transaction *txn_r, struct err *e)
+{
+	struct gathered g = {0};
+	int found;
+
+	if (postgresql_begin_here(s, e) == -1)
+		return -1;
+	found = gather(s, appservice, &g, e);
+	if (found == 1 &&
+	    (keep(s, appservice, &g, now, e) == -1 || pq_commit(s->pq, e) == -1))
+		found = -1;
+	if (found != 1)
+		postgresql_undo(s);
+	buf_free(&g.body.text);
+	/* Read back: what is sent now is what would be sent after a restart. */
+	return found == 1 ? waiting(s, appservice, a, txn_r, e) : found;
+}
+
+static int
+postgresql_next_transaction(struct store *store, const char *appservice, int64_t now,
+    struct arena *a, struct transaction *txn_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int64_t since;
+	int found = may_send(s, appservice, e);
+
+	if (found == 1)
+		found = pq_ask(s->pq, HELD, DB_ARGS(db_text(appservice)), &since, e) == 0;
+	if (found == 1) {
+		found = waiting(s, appservice, a, txn_r, e);
+		if (found == 0)
+			found = form(s, appservice, now, a, txn_r, e);
+	}
+	if (found == -1)
+		return err_add(e, "cannot get the next transaction for %s", appservice);
+	return found;
+}
+
+/* 1 and *events_r: accepted now; 0: it was accepted before, or is gone. */
+static int
+accept_transaction(struct postgresql *s, const char *appservice, const char *id,
+    int status, int64_t now, int64_t *events_r, struct err *e)
+{
+	int found = pq_ask(s->pq, ACCEPT,
+	    DB_ARGS(db_text(id), db_text(appservice), db_number(now), db_number(status)),
+	    events_r, e);
+
+	if (found == 1 &&
+	    pq_run(s->pq, ACCEPTED_BY,
+		DB_ARGS(db_text(appservice), db_number(*events_r), db_number(now),
+		    db_number(status)),
+		NULL, e) == -1)
+		return -1;
+	return found;
+}
+
+static int
+postgresql_accepted(struct store *store, const char *appservice, const char *id,
+    int status, int64_t now, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int64_t events = 0;
+	int done;
+
+	if (postgresql_ready(s, e) == -1 || postgresql_begin_here(s, e) == -1)
+		goto fail;
+	done = accept_transaction(s, appservice, id, status, now, &events, e);
+	if (done == -1 || pq_commit(s->pq, e) == -1)
+		goto undo;
+	if (done == 1)
+		count_down(s, events);
+	return 0;
+
+undo:
+	postgresql_undo(s);
+fail:
+	return err_add(e, "cannot note that %s accepted", appservice);
+}
+
+static int
+postgresql_failed(struct store *store, const char *appservice, const char *id, int status,
+    const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
+    struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	int64_t events;
+	int found;
+
+	if (postgresql_ready(s, e) == -1 || postgresql_begin_here(s, e) == -1)
+		goto fail;
+	found = pq_ask(s->pq, FAIL,
+	    DB_ARGS(db_text(id), db_text(appservice), db_number(now), db_number(status),
+		db_number(next_try_ms), db_text(error), db_number(then == STORE_REFUSED),
+		db_number(then == STORE_SET_ASIDE)),
+	    &events, e);
+	if (found == -1 ||
+	    pq_run(s->pq, FAILED_BY,
+		DB_ARGS(db_text(appservice), db_number(now), db_number(status),
+		    db_text(error)),
+		NULL, e) == -1 ||
+	    pq_commit(s->pq, e) == -1)
+		goto undo;
+	if (found == 1 && then == STORE_SET_ASIDE)
+		count_down(s, events);
+	return 0;
+
+undo:
+	postgresql_undo(s);
+fail:
+	return err_add(e, "cannot note that an attempt at %s failed", appservice);
+}
+
+const struct store_backend store_postgresql = {
+    .open = postgresql_open,
+    .close = postgresql_close,
+    .checkpoints = postgresql_checkpoints,
+    .begin = postgresql_begin,
+    .put_event = postgresql_put_event,
+    .put_checkpoints = postgresql_put_checkpoints,
+    .commit = postgresql_commit,
+    .rollback = postgresql_rollback,
+    .waiting = postgresql_waiting,
+    .may_send = postgresql_may_send,
+    .next_transaction = postgresql_next_transaction,
+    .accepted = postgresql_accepted,
+    .failed = postgresql_failed,
+    .edit = postgresql_edit,
+    .forget = postgresql_forget,
+    .fd = postgresql_fd,
+    .noticed = postgresql_noticed,
+    .log_statuses = postgresql_log_statuses,
+    .queue_statuses = postgresql_queue_statuses,
+    .size = postgresql_size,
+    .items = postgresql_items,
+    .tell = postgresql_tell,
+};
