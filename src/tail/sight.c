@@ -358,13 +358,16 @@ last_seen_ns(const struct tail_log *log)
 	const struct file *f = anchor_of(log);
 	int64_t since;
 
-	if (f == NULL && log->files == NULL)
-		return INT64_MIN;
+	if (log->files == NULL)
+		return log->older_ns;
 	since = f != NULL ? f->mtime_ns : log->files->mtime_ns;
 	if (f != NULL && f->cp.last_ts != INT64_MIN)
 		since = latest(since, f->cp.last_ts * NS_PER_MS);
 	if (f == NULL && log->files->cp.id.btime_ns != 0)
 		since = latest(since, log->files->cp.id.btime_ns);
+	/* What stood in it and was not read yet may have been copied in the same tick. */
+	if (f == NULL && log->files->size > 0)
+		since = latest(since - 1, log->older_ns);
 	return since;
 }
 
@@ -542,6 +545,16 @@ complain(struct tail_log *log, int error)
 		say(LOG_WARNING, "log=%s cannot be read: %s", log->path, strerror(error));
 }
 
+/* What stands beside a log when it is seen for the first time is none of ours. */
+static void
+pass_older(const struct sight *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->count && !s->seen[i].live; i++)
+		s->log->older_ns = latest(s->log->older_ns, s->seen[i].facts.mtime_ns);
+}
+
 static struct file *
 live_of(const struct tail_log *log)
 {
@@ -566,7 +579,9 @@ sight_search(struct tail_log *log)
 		before = newest;
 	s.since = last_seen_ns(log);
 	gather(&s, &live);
-	if (log->files != NULL) {
+	if (log->first_sight) {
+		pass_older(&s);
+	} else {
 		recognise(&s);
 		add_unseen(&s);
 	}

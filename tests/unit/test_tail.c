@@ -9,12 +9,13 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -47,7 +48,8 @@ struct bench {
 	unsigned chunks, moves, gaps, finals;
 	uint64_t gap_bytes;
 	char *gap_why;
-	bool refuse; /* the lines hook says 1 */
+	bool keeps_resume; /* commit leaves resume as tail tells it */
+	bool refuse;       /* the lines hook says 1 */
 	unsigned refusals;
 	uint64_t last_file, last_offset;
 	size_t last_len;
@@ -188,8 +190,13 @@ begin(struct bench *b)
 static void
 commit(struct bench *b)
 {
+	size_t i;
+
 	checkpoints_free(b->cps, b->cp_count);
 	tail_checkpoints(b->log, &b->cps, &b->cp_count);
+	for (i = 0; i < b->cp_count; i++)
+		if (!b->keeps_resume)
+			b->cps[i].resume = b->cps[i].offset;
 	b->told_len = b->told.len;
 	tail_log_needs(b->log, 0);
 }
@@ -370,6 +377,22 @@ static void delete (const struct bench *b, const char *name)
 	free(path);
 }
 
+/* Until what is written gets a later time than what was. */
+static void
+wait_for_the_clock(const struct bench *b)
+{
+	char *path = name_of(b, "clock");
+	struct file_facts first, now;
+
+	append_to(path, "x");
+	assert_int_equal(identity_stat(path, true, &first), 0);
+	do {
+		append_to(path, "x");
+		assert_int_equal(identity_stat(path, true, &now), 0);
+	} while (now.mtime_ns <= first.mtime_ns + 10000000);
+	free(path);
+}
+
 /* ---- following ------------------------------------------------------------------- */
 
 static void
@@ -421,6 +444,22 @@ appears_later(void **state)
 	append(b, "one\ntwo\nthree\n");
 	run_until(b, told_three);
 	assert_true(b->moves > 0);
+}
+
+/* And was rotated before anybody looked; what was there before stays unread. */
+static void
+appears_and_is_rotated(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "log.7", "old\n");
+	begin(b);
+	settle(b);
+	wait_for_the_clock(b);
+	append(b, "one\n");
+	move(b, "log", "log.1");
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
 }
 
 static void
@@ -616,6 +655,7 @@ resume_is_read_again(void **state)
 	begin(b);
 	run_until(b, told_four);
 	assert_string_equal(b->again.p, "two\nthree\n");
+	b->keeps_resume = true;
 	commit(b);
 	assert_int_equal(b->cps[0].offset, 19);
 	assert_int_equal(b->cps[0].resume, 4);
@@ -731,6 +771,52 @@ last_line_of_a_rotated_file(void **state)
 	commit(b);
 	assert_int_equal(b->cp_count, 1);
 	assert_int_equal(b->gaps, 0);
+}
+
+/* Each late write gives the old file its whole time again. */
+static void
+late_write_renews_the_hold(void **state)
+{
+	struct bench *b = *state;
+	unsigned i;
+
+	b->timing.hold_ms = 200;
+	append(b, "one\ntwo");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "new\n");
+	settle(b);
+	for (i = 0; i < 4; i++) {
+		int64_t until = tail_now_ms(b->tail) + 100;
+
+		while (tail_now_ms(b->tail) < until)
+			assert_int_not_equal(
+			    event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+		append_name(b, "log.1", ".");
+	}
+	assert_int_equal(b->finals, 0);
+	run_until(b, held_is_over);
+	assert_told(b, "one\nnew\ntwo....");
+}
+
+/* An end and a new start within the hold: late lines are not lost, nor the last one cut. */
+static void
+held_over_a_restart(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntw");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append_name(b, "log", "");
+	settle(b);
+	commit_and_crash(b);
+	append_name(b, "log.1", "o\nthree\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->finals, 0);
 }
 
 static void
@@ -1321,6 +1407,115 @@ reads_are_coalesced(void **state)
 	(void)close(fd);
 }
 
+/* A user namespace of its own with a limit of its own: another process must do it. */
+static int
+follow_without_watches(struct bench *b)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWUSER) == -1)
+		return 77;
+	fd = open("/proc/sys/user/max_inotify_watches", O_WRONLY);
+	if (fd == -1 || write(fd, "0", 1) != 1)
+		return 77;
+	(void)close(fd);
+	begin(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	run_until(b, told_three);
+	return 0;
+}
+
+static void
+without_watches(void **state)
+{
+	struct bench *b = *state;
+	int status;
+	pid_t pid;
+
+	append(b, "one\n");
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		assert_int_equal(event_reinit(b->base), 0);
+		_exit(follow_without_watches(b));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* No timer, no descriptor is ready: nothing happens while nothing is written. */
+static void
+idle_without_wake_ups(void **state)
+{
+	struct bench *b = *state;
+	int64_t until;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	until = tail_now_ms(b->tail) + 50;
+	while (tail_now_ms(b->tail) < until)
+		assert_int_not_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+	assert_int_equal(event_base_get_num_events(b->base, EVENT_BASE_COUNT_ADDED), 1);
+	assert_int_equal(event_base_get_num_events(b->base, EVENT_BASE_COUNT_ACTIVE), 0);
+}
+
+/* What no news told of, the slow look finds: here a parent's parent is exchanged. */
+static void
+slow_look_is_a_backstop(void **state)
+{
+	struct bench *b = *state;
+	char *a = name_of(b, "a"), *old = name_of(b, "old"), *ab = name_of(b, "a/b"),
+	     *abc = name_of(b, "a/b/c");
+
+	b->timing.slow_ms = 20;
+	free(b->path);
+	b->path = name_of(b, "a/b/c/log");
+	assert_int_equal(mkdir(a, 0700), 0);
+	assert_int_equal(mkdir(ab, 0700), 0);
+	assert_int_equal(mkdir(abc, 0700), 0);
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	assert_int_equal(rename(a, old), 0);
+	assert_int_equal(mkdir(a, 0700), 0);
+	assert_int_equal(mkdir(ab, 0700), 0);
+	assert_int_equal(mkdir(abc, 0700), 0);
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	append(b, "four\n");
+	run_until(b, told_four);
+	free(a);
+	free(old);
+	free(ab);
+	free(abc);
+}
+
+/* A backlog of one log does not keep the others waiting. */
+static void
+logs_take_turns(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = {0};
+	unsigned i;
+
+	for (i = 0; i < 300000; i++)
+		buf_addf(&text, "line %u of a long backlog\n", i);
+	append_name(b, "a.log", text.p);
+	append_name(b, "b.log", "short\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	assert_int_equal(b->told.len, text.len + 6);
+	assert_non_null(strstr(b->told.p, "short\n"));
+	assert_true(strstr(b->told.p, "short\n") < b->told.p + text.len / 2);
+	buf_free(&text);
+}
+
 /* ---- at random ---------------------------------------------------------------------------------- */
 
 struct dice {
@@ -1498,6 +1693,7 @@ main(void)
 	    TEST(grows_while_followed),
 	    TEST(begins_at_the_end),
 	    TEST(appears_later),
+	    TEST(appears_and_is_rotated),
 	    TEST(directory_appears_later),
 	    TEST(directory_made_again),
 	    TEST(wakes_by_news_alone),
@@ -1511,6 +1707,8 @@ main(void)
 	    TEST(rename_and_create),
 	    TEST(late_writer),
 	    TEST(last_line_of_a_rotated_file),
+	    TEST(late_write_renews_the_hold),
+	    TEST(held_over_a_restart),
 	    TEST(deleted_while_behind),
 	    TEST(generations_while_down),
 	    TEST(generations_unseen),
@@ -1536,6 +1734,10 @@ main(void)
 	    TEST(glob_of_directories),
 	    TEST(queue_overflow),
 	    TEST(without_inotify),
+	    TEST(without_watches),
+	    TEST(idle_without_wake_ups),
+	    TEST(slow_look_is_a_backstop),
+	    TEST(logs_take_turns),
 	    TEST(reads_are_coalesced),
 	    TEST(random_rotations),
 	};
