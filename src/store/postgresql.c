@@ -193,8 +193,10 @@ set_up_own(struct postgresql *s, struct err *e)
 		return -1;
 	if (epoll_ctl(s->watched, EPOLL_CTL_ADD, pq_fd(s->pq), &watch) == -1)
 		return err_errno(e, "cannot watch the connection to %s", pq_name(s->pq));
-	/* What others committed in the meantime was told to nobody. */
-	nudge(s);
+	/* What others committed since the connection was lost was told to nobody. */
+	if (s->was_connected)
+		nudge(s);
+	s->was_connected = true;
 	return 0;
 }
 

@@ -40,6 +40,7 @@ struct postgresql {
 
 	int64_t swept; /* id of the last event that was looked at by a sweep */
 
+	bool was_connected;
 	int watched; /* epoll: the connection, whichever that is, and nudge */
 	int nudge;   /* eventfd: notifications that came along with an answer */
 };

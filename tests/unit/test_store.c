@@ -21,6 +21,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "extract/account_event.h"
+#ifdef HAVE_POSTGRESQL
+#include "postgres.h"
+#include "postgresql_version_1.h"
+#endif
 #include "store/store.h"
 #include "store_version_1.h"
 #include "tail/checkpoint.h"
@@ -29,9 +33,34 @@
 #define KEY "m.synthetic_events"
 #define UNSTABLE "uk.half-shot.msc3395.synthetic_events"
 
+#define INSTANCE "tests"
+
+/*
+ * One suite for all kinds of stores.  What a test needs beyond store.h is here,
+ * once for each kind.
+ */
+struct fixture;
+struct kind {
+	bool (*set_up)(struct fixture *f); /* false: skip, and why is printed */
+	void (*tear_down)(struct fixture *f);
+	/* Delete the store, which nobody has open. */
+	void (*remove)(struct fixture *f);
+	/* Run statements behind its back: the first number of the last of them. */
+	int64_t (*sql)(struct fixture *f, const char *sql);
+	const char *set_version, *other_program, *version_1;
+};
+
+/* A test on a kind of store. */
+struct variant {
+	void (*test)(void **state);
+	const struct kind *kind;
+};
+
 struct fixture {
+	const struct variant *variant;
+	bool skipped;
 	char dir[256];
-	char path[300];
+	char path[300]; /* the store's name */
 	struct store *s;
 	struct arena *a;
 	struct err e;
@@ -40,7 +69,7 @@ struct fixture {
 static struct store *
 opened(struct fixture *f, enum store_mode mode)
 {
-	struct store *s = store_open(f->path, mode, &f->e);
+	struct store *s = store_open_as(f->path, INSTANCE, mode, &f->e);
 
 	if (s == NULL)
 		fail_msg("%s", f->e.text);
@@ -54,40 +83,188 @@ reopen(struct fixture *f)
 	f->s = opened(f, STORE_OWN);
 }
 
+static void
+remove_store(struct fixture *f)
+{
+	store_close(f->s);
+	f->s = NULL;
+	f->variant->kind->remove(f);
+}
+
+static void
+run_sql(struct fixture *f, const char *sql)
+{
+	(void)f->variant->kind->sql(f, sql);
+}
+
+static int64_t
+number_in(struct fixture *f, const char *sql)
+{
+	return f->variant->kind->sql(f, sql);
+}
+
 static int
 setup(void **state)
 {
 	struct fixture *f = xcalloc(1, sizeof(*f));
+
+	f->variant = *state;
+	f->a = arena_new();
+	f->skipped = !f->variant->kind->set_up(f);
+	if (!f->skipped)
+		f->s = opened(f, STORE_OWN);
+	*state = f;
+	return 0;
+}
+
+static void
+run(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->skipped)
+		skip();
+	f->variant->test(state);
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(f->s);
+	if (!f->skipped)
+		f->variant->kind->tear_down(f);
+	arena_free(f->a);
+	free(f);
+	return 0;
+}
+
+/* ---- in SQLite --------------------------------------------------------- */
+
+static bool
+sqlite_set_up(struct fixture *f)
+{
 	const char *tmp = getenv("TMPDIR");
 
 	(void)snprintf(f->dir, sizeof(f->dir), "%s/hearsay-store-XXXXXX",
 	    tmp == NULL ? "/tmp" : tmp);
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof(f->path), "%s/store", f->dir);
-	f->a = arena_new();
-	f->s = opened(f, STORE_OWN);
-	*state = f;
-	return 0;
+	return true;
 }
 
-static int
-teardown(void **state)
+static void
+sqlite_tear_down(struct fixture *f)
 {
 	static const char *const ends[] = {"", ".lock", "-wal", "-shm", NULL};
-	struct fixture *f = *state;
 	char path[320];
 	size_t i;
 
-	store_close(f->s);
-	arena_free(f->a);
 	for (i = 0; ends[i] != NULL; i++) {
 		(void)snprintf(path, sizeof(path), "%s%s", f->path, ends[i]);
 		(void)unlink(path);
 	}
 	assert_int_equal(rmdir(f->dir), 0);
-	free(f);
+}
+
+static void
+sqlite_remove(struct fixture *f)
+{
+	assert_int_equal(unlink(f->path), 0);
+}
+
+static int
+first_number(void *arg, int count, char **values, char **names)
+{
+	(void)names;
+	if (count > 0 && values[0] != NULL)
+		*(int64_t *)arg = strtoll(values[0], NULL, 10);
 	return 0;
 }
+
+static int64_t
+sqlite_sql(struct fixture *f, const char *sql)
+{
+	int64_t n = 0;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, first_number, &n, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	return n;
+}
+
+static const struct kind sqlite_kind = {
+    .set_up = sqlite_set_up,
+    .tear_down = sqlite_tear_down,
+    .remove = sqlite_remove,
+    .sql = sqlite_sql,
+    .set_version = "PRAGMA user_version = 999",
+    .other_program = "CREATE TABLE a (b)",
+    .version_1 = store_version_1,
+};
+
+/* ---- in PostgreSQL ------------------------------------------------------ */
+
+#ifdef HAVE_POSTGRESQL
+
+/* One server for all tests; started by the first. */
+static struct postgres *server;
+static const char *no_server;
+
+static int
+stop_server(void **state)
+{
+	(void)state;
+	postgres_stop(server);
+	return 0;
+}
+
+static bool
+postgresql_set_up(struct fixture *f)
+{
+	if (server == NULL && no_server == NULL)
+		server = postgres_start(&no_server);
+	if (server == NULL) {
+		print_message("# skipped: %s\n", no_server);
+		return false;
+	}
+	(void)snprintf(f->path, sizeof(f->path), "%s", postgres_url(server));
+	return true;
+}
+
+static void
+postgresql_remove(struct fixture *f)
+{
+	(void)f;
+	free(postgres_run(server, "DROP SCHEMA IF EXISTS hearsay CASCADE"));
+}
+
+static int64_t
+postgresql_sql(struct fixture *f, const char *sql)
+{
+	char *text = xasprintf("SET search_path = hearsay; %s", sql);
+	char *number = postgres_run(server, text);
+	int64_t n = strtoll(number, NULL, 10);
+
+	(void)f;
+	free(number);
+	free(text);
+	return n;
+}
+
+static const struct kind postgresql_kind = {
+    .set_up = postgresql_set_up,
+    .tear_down = postgresql_remove,
+    .remove = postgresql_remove,
+    .sql = postgresql_sql,
+    .set_version = "UPDATE meta SET version = 999",
+    .other_program = "CREATE SCHEMA hearsay; CREATE TABLE hearsay.meta (b int)",
+    .version_1 = postgresql_version_1,
+};
+
+#endif
 
 /* ---- doing things with the store --------------------------------------- */
 
@@ -170,16 +347,6 @@ waiting(struct fixture *f)
 
 	assert_int_equal(store_waiting(f->s, &count, &f->e), 0);
 	return count;
-}
-
-static void
-run_sql(struct fixture *f, const char *sql)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static struct checkpoint
@@ -310,7 +477,7 @@ kill_in_the_middle_leaves_what_was_committed(void **state)
 	if (pid == 0) {
 		struct account_event one = event_at(1, "{}"), two = event_at(2, "{}");
 		struct store_delivery to = {"irc", KEY, "m.user.login"};
-		struct store *s = store_open(f->path, STORE_OWN, NULL);
+		struct store *s = store_open_as(f->path, INSTANCE, STORE_OWN, NULL);
 
 		if (s == NULL || store_begin(s, NULL) == -1 ||
 		    store_put_event(s, LOG, &one, &to, 1, 1, NULL, NULL) == -1 ||
@@ -606,8 +773,7 @@ limit_of_bytes_is_exact(void **state)
 		if (over == 0)
 			assert_int_equal(txn.body_len, TXN_BODY_MAX);
 		free(content);
-		store_close(f->s);
-		assert_int_equal(unlink(f->path), 0);
+		remove_store(f);
 		f->s = opened(f, STORE_OWN);
 	}
 }
@@ -662,7 +828,7 @@ queues_are_apart(void **state)
 static void
 assert_refused(struct fixture *f, enum store_mode mode, const char *words)
 {
-	struct store *s = store_open(f->path, mode, &f->e);
+	struct store *s = store_open_as(f->path, INSTANCE, mode, &f->e);
 
 	assert_null(s);
 	if (strstr(f->e.text, words) == NULL)
@@ -682,7 +848,7 @@ second_owner_is_told_the_pid_of_the_first(void **state)
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (pid == 0) {
-		struct store *s = store_open(f->path, STORE_OWN, &f->e);
+		struct store *s = store_open_as(f->path, INSTANCE, STORE_OWN, &f->e);
 
 		_exit(s == NULL && strstr(f->e.text, words) != NULL ? 0 : 1);
 	}
@@ -719,7 +885,7 @@ newer_schema_is_refused(void **state)
 
 	store_close(f->s);
 	f->s = NULL;
-	run_sql(f, "PRAGMA user_version = 999");
+	run_sql(f, f->variant->kind->set_version);
 	assert_refused(f, STORE_OWN, "newer hearsay");
 	assert_refused(f, STORE_READ, "newer hearsay");
 }
@@ -729,10 +895,8 @@ foreign_database_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	store_close(f->s);
-	f->s = NULL;
-	assert_int_equal(unlink(f->path), 0);
-	run_sql(f, "CREATE TABLE a (b)");
+	remove_store(f);
+	run_sql(f, f->variant->kind->other_program);
 	assert_refused(f, STORE_OWN, "another program");
 	assert_refused(f, STORE_READ, "another program");
 }
@@ -785,22 +949,6 @@ truncated_store_is_refused(void **state)
 	assert_refused(f, STORE_OWN, ".recover");
 }
 
-static int64_t
-number_in(struct fixture *f, const char *sql)
-{
-	sqlite3_stmt *st;
-	int64_t n;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-	n = sqlite3_column_int64(st, 0);
-	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	return n;
-}
-
 static void
 store_of_version_1_keeps_everything(void **state)
 {
@@ -812,16 +960,14 @@ store_of_version_1_keeps_everything(void **state)
 	struct checkpoint *cps;
 	size_t n;
 
-	store_close(f->s);
-	f->s = NULL;
-	assert_int_equal(unlink(f->path), 0);
-	run_sql(f, store_version_1);
+	remove_store(f);
+	run_sql(f, f->variant->kind->version_1);
 	assert_refused(f, STORE_READ, "older hearsay");
 	assert_refused(f, STORE_EDIT, "older hearsay");
 
 	f->s = opened(f, STORE_OWN);
-	assert_int_equal(number_in(f, "PRAGMA user_version"), 2);
-	assert_int_equal(number_in(f, "PRAGMA auto_vacuum"), 2);
+	if (f->variant->kind == &sqlite_kind)
+		assert_int_equal(number_in(f, "PRAGMA auto_vacuum"), 2);
 	assert_int_equal(waiting(f), 4);
 	assert_int_equal(checkpoints(f, LOG, &cps), 1);
 	assert_int_equal(cps[0].offset, 900);
@@ -971,6 +1117,15 @@ discard_leaves_the_others(void **state)
 }
 
 static void
+await_notice(struct fixture *f)
+{
+	struct pollfd p = {.fd = store_fd(f->s), .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(store_noticed(f->s, &f->e), 1);
+}
+
+static void
 second_process_edits_beside_the_owner(void **state)
 {
 	struct fixture *f = *state;
@@ -983,7 +1138,7 @@ second_process_edits_beside_the_owner(void **state)
 	other = opened(f, STORE_EDIT);
 	assert_int_equal(
 	    store_edit(other, "irc", NULL, STORE_HOLD, 90, &events, &f->e), 1);
-	assert_int_equal(store_noticed(f->s, &f->e), 1);
+	await_notice(f);
 	assert_int_equal(next(f, "irc", &txn), 0);
 	assert_int_equal(waiting(f), 3);
 	assert_int_equal(
@@ -1154,7 +1309,7 @@ reader_looks_beside_the_owner_and_without(void **state)
 	assert_int_equal(store_queue_statuses(r, f->a, &q, &n, &f->e), 0);
 	assert_int_equal(q[0].queued, 4);
 	store_close(r);
-	assert_int_equal(unlink(f->path), 0);
+	remove_store(f);
 	assert_refused(f, STORE_READ, "no store");
 }
 
@@ -1233,48 +1388,61 @@ log_statuses_tell_all(void **state)
 	assert_int_equal(l[40].events, 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define ON(kind, f)                                                                      \
+	{                                                                                \
+		.name = #f " on " #kind, .test_func = run, .setup_func = setup,          \
+		.teardown_func = teardown,                                               \
+		.initial_state = &(struct variant){f, &kind##_kind},                     \
+	}
+#define SQLITE(f) ON(sqlite, f)
+#ifdef HAVE_POSTGRESQL
+#define POSTGRESQL(f) ON(postgresql, f)
+#define BOTH(f) SQLITE(f), POSTGRESQL(f)
+#else
+#define BOTH(f) SQLITE(f)
+#define stop_server NULL
+#endif
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(checkpoints_come_back_as_they_were),
-	    TEST(rollback_leaves_nothing),
-	    TEST(kill_in_the_middle_leaves_what_was_committed),
-	    TEST(failed_write_leaves_the_store_as_it_was),
-	    TEST(event_of_a_known_place_is_left_alone),
-	    TEST(body_is_as_the_contract_says),
-	    TEST(id_never_looks_like_an_integer_nor_repeats),
-	    TEST(id_and_bytes_stay_until_accepted),
-	    TEST(accepting_twice_counts_once),
-	    TEST(transactions_keep_the_order_and_hold_at_most_100),
-	    TEST(bodies_hold_at_most_512_kib),
-	    TEST(limit_of_bytes_is_exact),
-	    TEST(another_key_begins_another_transaction),
-	    TEST(queues_are_apart),
-	    TEST(second_owner_is_told_the_pid_of_the_first),
-	    TEST(store_is_private),
-	    TEST(newer_schema_is_refused),
-	    TEST(foreign_database_is_refused),
-	    TEST(garbage_is_refused),
-	    TEST(damaged_store_is_refused_with_the_way_on),
-	    TEST(truncated_store_is_refused),
-	    TEST(store_of_version_1_keeps_everything),
-	    TEST(refusals_are_counted_apart),
-	    TEST(dead_letter_lets_the_next_pass_and_comes_back_as_it_was),
-	    TEST(edits_of_what_is_not_there_do_nothing),
-	    TEST(discard_leaves_the_others),
-	    TEST(second_process_edits_beside_the_owner),
-	    TEST(owner_is_not_woken_by_itself),
-	    TEST(accepted_is_kept_and_forgotten_by_age),
-	    TEST(events_for_nobody_are_forgotten_too),
-	    TEST(store_has_a_bound_and_gives_room_back),
-	    TEST(reader_looks_beside_the_owner_and_without),
-	    TEST(queue_statuses_tell_all),
-	    TEST(log_statuses_tell_all),
+	    BOTH(checkpoints_come_back_as_they_were),
+	    BOTH(rollback_leaves_nothing),
+	    BOTH(kill_in_the_middle_leaves_what_was_committed),
+	    SQLITE(failed_write_leaves_the_store_as_it_was),
+	    BOTH(event_of_a_known_place_is_left_alone),
+	    BOTH(body_is_as_the_contract_says),
+	    BOTH(id_never_looks_like_an_integer_nor_repeats),
+	    BOTH(id_and_bytes_stay_until_accepted),
+	    BOTH(accepting_twice_counts_once),
+	    BOTH(transactions_keep_the_order_and_hold_at_most_100),
+	    BOTH(bodies_hold_at_most_512_kib),
+	    BOTH(limit_of_bytes_is_exact),
+	    BOTH(another_key_begins_another_transaction),
+	    BOTH(queues_are_apart),
+	    BOTH(second_owner_is_told_the_pid_of_the_first),
+	    SQLITE(store_is_private),
+	    BOTH(newer_schema_is_refused),
+	    BOTH(foreign_database_is_refused),
+	    SQLITE(garbage_is_refused),
+	    SQLITE(damaged_store_is_refused_with_the_way_on),
+	    SQLITE(truncated_store_is_refused),
+	    BOTH(store_of_version_1_keeps_everything),
+	    BOTH(refusals_are_counted_apart),
+	    BOTH(dead_letter_lets_the_next_pass_and_comes_back_as_it_was),
+	    BOTH(edits_of_what_is_not_there_do_nothing),
+	    BOTH(discard_leaves_the_others),
+	    BOTH(second_process_edits_beside_the_owner),
+	    BOTH(owner_is_not_woken_by_itself),
+	    BOTH(accepted_is_kept_and_forgotten_by_age),
+	    BOTH(events_for_nobody_are_forgotten_too),
+	    SQLITE(store_has_a_bound_and_gives_room_back),
+	    BOTH(reader_looks_beside_the_owner_and_without),
+	    BOTH(queue_statuses_tell_all),
+	    BOTH(log_statuses_tell_all),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, stop_server);
 }
