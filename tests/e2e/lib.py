@@ -119,10 +119,10 @@ def hearsay(*args, **more):
     return subprocess.run([HEARSAY, *args], capture_output=True, text=True, check=False, **more)
 
 
-def replay(*files, pack="synapse"):
+def replay(*files, pack="synapse", server=SERVER):
     """The events of whole logs."""
     which = ["-p", pack] if pack else []
-    out = hearsay("replay", "-P", PATTERNS, *which, "-s", SERVER, "-z", "UTC", *files)
+    out = hearsay("replay", "-P", PATTERNS, *which, "-s", server, "-z", "UTC", *files)
     if out.returncode != 0:
         raise RuntimeError("replay ended with %d: %s" % (out.returncode, out.stderr))
     # Not splitlines(): a device id may hold U+2028.
@@ -270,10 +270,11 @@ servers = (
         logs = ( { path = "%s"; start = "beginning"; } );
     }
 );
-send = { backoff_min = %d; backoff_max = %d; };
+send = { backoff_min = %d; backoff_max = %d; %s };
 %s
 """ % (folder / "hearsay.db", PATTERNS, registration, SERVER, more.get("pack", "synapse"), log,
-            more.get("backoff_min", 1), more.get("backoff_max", 2), more.get("extra", "")))
+            more.get("backoff_min", 1), more.get("backoff_max", 2), more.get("send", ""),
+            more.get("extra", "")))
 
 
 def wait_until_read(config, log):
