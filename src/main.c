@@ -17,6 +17,8 @@ static const struct {
     {"packs", cmd_packs, "list the packs and what each can tell"},
     {"check", cmd_check, "check configuration, packs, registrations and logs"},
     {"status", cmd_status, "show how far each log is read and each queue delivered"},
+    {"queue", cmd_queue, "show, hold, retry and discard what waits"},
+    {"history", cmd_history, "print the events that were accepted"},
     {"listen", cmd_listen, "receive as an appservice would, and print the events"},
 };
 

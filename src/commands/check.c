@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "decode/decoder.h"
 #include "pack/pack.h"
 #include "route/route.h"
+#include "store/store.h"
 #include "tail/reader.h"
 
 #define LOOK_LINES 1000 /* of the beginning of a log */
@@ -148,6 +150,34 @@ check_registrations(struct check *c)
 		warning("%s: no appservice is told of anything; see \"registrations\"",
 		    c->config->path);
 	route_free(r);
+}
+
+/* What waits for an appservice that is registered no more is kept, and told of. */
+static void
+check_queues(struct check *c)
+{
+	struct store *s = store_open(c->config->store, STORE_READ, NULL);
+	struct store_queue_status *queues;
+	struct err_list errs = {0};
+	struct route *r = route_load(c->config, &errs);
+	struct arena *a = arena_new();
+	size_t count = 0, i;
+
+	if (s != NULL && store_queue_statuses(s, a, &queues, &count, NULL) == -1)
+		count = 0;
+	for (i = 0; errs.count == 0 && i < count; i++) {
+		const struct store_queue_status *q = &queues[i];
+
+		if (q->queued + q->dead > 0 && route_find(r, q->appservice) == NULL)
+			warning("\"%s\" is not registered any more, and %" PRIu64
+				" events and %" PRIu64 " dead letters are kept for it; "
+				"`hearsay queue discard' deletes them",
+			    q->appservice, q->queued, q->dead);
+	}
+	err_list_clear(&errs);
+	arena_free(a);
+	route_free(r);
+	store_close(s);
 }
 
 /* The events that wait in it are whom-did-what: nobody else's business. */
@@ -375,6 +405,7 @@ check(const char *path)
 	check_packs(&c);
 	check_registrations(&c);
 	check_store(&c);
+	check_queues(&c);
 	for (s = 0; s < c.config->server_count; s++)
 		for (l = 0; l < c.config->servers[s].log_count; l++)
 			check_log(&c, &c.config->servers[s].logs[l]);

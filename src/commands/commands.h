@@ -11,8 +11,10 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int cmd_check(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_history(int argc, char **argv);
 int cmd_listen(int argc, char **argv);
 int cmd_packs(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_status(int argc, char **argv);

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "commands/patterns.h"
+#include "commands/when.h"
 #include "config/config.h"
 #include "route/route.h"
 #include "store/store.h"
@@ -27,6 +27,7 @@ struct status {
 	size_t log_count;
 	struct store_queue_status *queues;
 	size_t queue_count;
+	struct store_size size;
 	int64_t now;
 };
 
@@ -43,15 +44,6 @@ static const char usage_text[] =
     "  -c, --config FILE      instead of the installed hearsay.conf\n"
     "      --json             one JSON object\n"
     "  -h, --help             this text\n";
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* Rotation puts another file at the path; the distance to that one says nothing. */
 static struct lag
@@ -103,23 +95,10 @@ was_read(const struct status *s, const char *path)
 
 /* ---- in words ------------------------------------------------------------------- */
 
-/* "2026-11-23 09:46:28 UTC, 3 s ago" or ", in 3 s"; in the arena. */
 static const char *
 time_text(const struct status *s, int64_t ms)
 {
-	time_t seconds = (time_t)(ms / 1000);
-	int64_t away = ms - s->now;
-	char text[64];
-	struct tm tm;
-
-	if (ms == 0)
-		return "never";
-	if (gmtime_r(&seconds, &tm) == NULL ||
-	    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
-		return "at a time that is none";
-	if (away > 0)
-		return arena_printf(s->arena, "%s, in %" PRId64 " s", text, away / 1000);
-	return arena_printf(s->arena, "%s, %" PRId64 " s ago", text, -away / 1000);
+	return when_text(ms, s->now, s->arena);
 }
 
 static void
@@ -143,20 +122,41 @@ print_log(const struct status *s, const struct store_log_status *l)
 	printf("  events        %" PRIu64 "\n", l->events);
 }
 
+/* It was registered once, and nothing of it is left. */
+static bool
+is_over(const struct status *s, const struct store_queue_status *q)
+{
+	return q->queued == 0 && q->dead == 0 &&
+	    registered(s, q->appservice) == UNREGISTERED;
+}
+
 static void
 print_queue(const struct status *s, const struct store_queue_status *q)
 {
 	static const char *const notes[] = {
 	    [REGISTERED] = "",
-	    [UNREGISTERED] = "  (no longer registered)",
+	    [UNREGISTERED] = "  (no longer registered; what waits is kept until "
+			     "`hearsay queue discard')",
 	    [UNREADABLE] = "  (not among the registrations that could be read)",
 	};
 
+	if (is_over(s, q))
+		return;
 	printf("appservice %s%s\n", q->appservice, notes[registered(s, q->appservice)]);
 	printf("  waiting       %" PRIu64 "\n", q->queued);
 	if (q->queued > 0)
 		printf("  oldest        %s\n", time_text(s, q->oldest_ms));
+	if (q->held_ms != 0)
+		printf("  on hold       since %s; `hearsay queue release' ends it\n",
+		    time_text(s, q->held_ms));
+	if (q->dead > 0)
+		printf("  dead letters  %" PRIu64 "; `hearsay queue list' shows them\n",
+		    q->dead);
 	printf("  accepted      %" PRIu64 "\n", q->accepted);
+	if (q->odd > 0)
+		printf("  odd answers   %" PRIu64 " (another 2xx than 200)\n", q->odd);
+	if (q->discarded > 0)
+		printf("  discarded     %" PRIu64 "\n", q->discarded);
 	printf("  last success  %s\n", time_text(s, q->last_success_ms));
 	if (q->last_failure_ms == 0)
 		return;
@@ -168,6 +168,22 @@ print_queue(const struct status *s, const struct store_queue_status *q)
 		printf("  next try      %s, tries so far: %u\n",
 		    q->next_try_ms == 0 ? "at once" : time_text(s, q->next_try_ms),
 		    q->attempts);
+}
+
+static void
+print_store(const struct status *s)
+{
+	const double mib = 1024 * 1024;
+	char *shown = store_shown(s->config->store);
+
+	printf("store %s\n", shown);
+	free(shown);
+	printf("  size          %.1f MiB, %.1f of them free\n",
+	    (double)s->size.bytes / mib, (double)s->size.free_bytes / mib);
+	printf("  kept          %" PRIu64 " accepted transactions", s->size.kept);
+	if (s->size.kept > 0)
+		printf(", oldest %s", time_text(s, s->size.oldest_ms));
+	putchar('\n');
 }
 
 static void
@@ -184,6 +200,7 @@ print_words(const struct status *s)
 			if (strpbrk(path, "*?[") == NULL && !was_read(s, path))
 				printf("log %s\n  read          never\n", path);
 		}
+	print_store(s);
 	for (i = 0; i < s->queue_count; i++)
 		print_queue(s, &s->queues[i]);
 	for (i = 0; i < route_count(s->route); i++) {
@@ -257,6 +274,10 @@ queue_value(const struct status *s, const struct store_queue_status *q)
 	    q->last_error[0] == '\0' ? NULL : json_object_new_string(q->last_error));
 	put(o, "attempts", json_object_new_int64(q->attempts));
 	put(o, "next_try_ms", time_value(q->next_try_ms));
+	put(o, "held_ms", time_value(q->held_ms));
+	put(o, "dead_letters", number(q->dead));
+	put(o, "odd_answers", number(q->odd));
+	put(o, "discarded", number(q->discarded));
 	return o;
 }
 
@@ -274,6 +295,9 @@ print_json(const struct status *s)
 	for (i = 0; i < s->queue_count; i++)
 		(void)json_object_array_add(queues, queue_value(s, &s->queues[i]));
 	put(o, "store", json_object_new_string(s->config->store));
+	put(o, "store_bytes", number(s->size.bytes));
+	put(o, "store_free_bytes", number(s->size.free_bytes));
+	put(o, "kept_transactions", number(s->size.kept));
 	put(o, "now_ms", json_object_new_int64(s->now));
 	put(o, "logs", logs);
 	put(o, "appservices", queues);
@@ -295,6 +319,8 @@ look(struct status *s, struct err *e)
 	if (ok == 0)
 		ok =
 		    store_queue_statuses(store, s->arena, &s->queues, &s->queue_count, e);
+	if (ok == 0)
+		ok = store_size(store, &s->size, e);
 	store_close(store);
 	return ok;
 }
@@ -302,7 +328,7 @@ look(struct status *s, struct err *e)
 static int
 status(const char *path, bool json)
 {
-	struct status s = {.now = now_ms()};
+	struct status s = {.now = when_now()};
 	struct err_list errs = {0};
 	int result = EXIT_FAILED;
 	struct err e;

@@ -7,7 +7,8 @@ import re
 import lib
 import score
 
-COMMANDS = ("run", "replay", "explain", "test", "packs", "check", "status", "listen")
+COMMANDS = ("run", "replay", "explain", "test", "packs", "check", "status", "queue", "history",
+            "listen")
 
 
 def check_usage(tap):

@@ -1,0 +1,24 @@
+/*
+ * configured - the configuration and the store that it names, for commands that
+ * look into the store or change it beside the daemon.
+ */
+#ifndef HEARSAY_COMMANDS_CONFIGURED_H
+#define HEARSAY_COMMANDS_CONFIGURED_H
+
+#include "store/store.h"
+
+struct config;
+
+struct configured {
+	struct config *config;
+	struct store *store;
+};
+
+/* 0; or -1, when what is wrong was printed on stderr.  Close c in either case. */
+int configured_open(struct configured *c, const char *path, enum store_mode mode);
+void configured_close(struct configured *c);
+
+/* What was printed is with whom it was for: 0, or -1 and a sentence on stderr. */
+int configured_printed(void);
+
+#endif
