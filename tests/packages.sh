@@ -4,8 +4,8 @@ packages_build="gcc make autoconf automake pkg-config libc6-dev \
 libpcre2-dev libcurl4-openssl-dev libjson-c-dev libconfig-dev libsqlite3-dev \
 libyaml-dev libmicrohttpd-dev libevent-dev zlib1g-dev libzstd-dev liblzma-dev \
 libxxhash-dev libpq-dev uthash-dev tzdata python3"
-packages_check="libcmocka-dev clang-format cppcheck mandoc postgresql shellcheck \
-valgrind"
+packages_check="libcmocka-dev clang-format cppcheck mandoc nghttp2-server openssl \
+postgresql shellcheck valgrind"
 
 # install_packages PACKAGE...: install those that are not there, asking nothing.
 install_packages() {
