@@ -156,7 +156,8 @@ check_registrations(struct check *c)
 static void
 check_queues(struct check *c)
 {
-	struct store *s = store_open(c->config->store, STORE_READ, NULL);
+	struct store *s =
+	    store_open_as(c->config->store, c->config->instance, STORE_READ, NULL);
 	struct store_queue_status *queues;
 	struct err_list errs = {0};
 	struct route *r = route_load(c->config, &errs);
@@ -180,15 +181,33 @@ check_queues(struct check *c)
 	store_close(s);
 }
 
+static void
+check_server(struct check *c)
+{
+	char *shown = store_shown(c->config->store);
+	struct err e;
+
+	if (store_reach(c->config->store, &e) == -1)
+		problem(c, "%s", e.text);
+	else
+		fine("%s: the store can be reached", shown);
+	free(shown);
+}
+
 /* The events that wait in it are whom-did-what: nobody else's business. */
 static void
 check_store(struct check *c)
 {
 	const char *path = c->config->store, *slash = strrchr(path, '/');
-	char *dir = xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+	char *dir;
 	size_t before = c->problems;
 	struct stat st;
 
+	if (store_is_url(path)) {
+		check_server(c);
+		return;
+	}
+	dir = xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
 	if (stat(dir, &st) == -1)
 		problem(c, "%s: cannot be looked at, and the store must go there: %s",
 		    dir, strerror(errno));

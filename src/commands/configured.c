@@ -18,7 +18,7 @@ configured_open(struct configured *c, const char *path, enum store_mode mode)
 		(void)errors_print(&errs);
 		return -1;
 	}
-	c->store = store_open(c->config->store, mode, &e);
+	c->store = store_open_as(c->config->store, c->config->instance, mode, &e);
 	if (c->store == NULL) {
 		fprintf(stderr, "%s\n", e.text);
 		return -1;

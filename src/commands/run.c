@@ -616,7 +616,7 @@ start(struct run *r, struct err *e)
 	r->base = event_base_new();
 	if (r->base == NULL)
 		return err_set(e, "cannot make an event loop");
-	r->store = store_open(r->config->store, STORE_OWN, e);
+	r->store = store_open_as(r->config->store, r->config->instance, STORE_OWN, e);
 	if (r->store == NULL || add_events(r, e) == -1)
 		return -1;
 	r->tail = tail_new(r->base, &hooks, r, e);
@@ -675,6 +675,7 @@ run(const char *path)
 	struct run r = {0};
 	struct err e;
 	int status = EXIT_FAILED;
+	char *store;
 
 	hold_signals(SIG_BLOCK);
 	if (load_all(&r, path) == -1)
@@ -683,8 +684,10 @@ run(const char *path)
 		say(LOG_ERR, "%s", e.text);
 		goto done;
 	}
+	store = store_shown(r.config->store);
 	say(LOG_NOTICE, "started, config=%s store=%s appservices=%zu", r.config->path,
-	    r.config->store, route_count(r.route));
+	    store, route_count(r.route));
+	free(store);
 	if (event_base_dispatch(r.base) == -1)
 		say(LOG_ERR, "the event loop failed");
 	else if (r.batch_count == 0)

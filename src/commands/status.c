@@ -288,13 +288,15 @@ print_json(const struct status *s)
 	struct json_object *o = json_object_new_object();
 	struct json_object *logs = json_object_new_array();
 	struct json_object *queues = json_object_new_array();
+	char *shown = store_shown(s->config->store);
 	size_t i;
 
 	for (i = 0; i < s->log_count; i++)
 		(void)json_object_array_add(logs, log_value(&s->logs[i]));
 	for (i = 0; i < s->queue_count; i++)
 		(void)json_object_array_add(queues, queue_value(s, &s->queues[i]));
-	put(o, "store", json_object_new_string(s->config->store));
+	put(o, "store", json_object_new_string(shown));
+	free(shown);
 	put(o, "store_bytes", number(s->size.bytes));
 	put(o, "store_free_bytes", number(s->size.free_bytes));
 	put(o, "kept_transactions", number(s->size.kept));
@@ -310,7 +312,8 @@ print_json(const struct status *s)
 static int
 look(struct status *s, struct err *e)
 {
-	struct store *store = store_open(s->config->store, STORE_READ, e);
+	struct store *store =
+	    store_open_as(s->config->store, s->config->instance, STORE_READ, e);
 	int ok;
 
 	if (store == NULL)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <libconfig.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ enum kind {
 	KIND_STATUS,  /* a status or a range of them, in a struct verdict */
 	KIND_TEXT,    /* char * */
 	KIND_PATH,    /* char *, absolute */
+	KIND_STORE,   /* char *, absolute or a url */
 	KIND_TEXTS,   /* char ** and size_t */
 	KIND_PATHS,   /* the same, absolute */
 	KIND_GROUP,   /* settings of inner, in the same struct */
@@ -178,7 +180,8 @@ static const struct setting appservice_settings[] = {
 };
 
 static const struct setting settings[] = {
-    TEXT("store", KIND_PATH, config, store, false),
+    TEXT("store", KIND_STORE, config, store, false),
+    TEXT("instance", KIND_TEXT, config, instance, false),
     LIST("patterns", KIND_PATHS, config, pattern_dirs, pattern_dir_count, false, 1),
     LIST(
 	"registrations", KIND_PATHS, config, registrations, registration_count, false, 0),
@@ -363,6 +366,21 @@ read_text(
     struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
 {
 	*(char **)place = text_of(r, s, row->name, row->kind == KIND_PATH);
+}
+
+/* The url may have a password in it, and is told to nobody. */
+static void
+read_store(
+    struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
+{
+	const char *text = config_setting_get_string(s);
+	bool is_url = text != NULL && strstr(text, "://") != NULL;
+
+	if (is_url && strncmp(text, "postgresql://", 13) != 0 &&
+	    strncmp(text, "postgres://", 11) != 0)
+		wrong(r, s, "\"%s\" must be a path, or postgresql://…", row->name);
+	else
+		*(char **)place = text_of(r, s, row->name, !is_url);
 }
 
 /* The number of items of the list s, 0 where it has too few or is none. */
@@ -613,6 +631,9 @@ read_setting(
 	case KIND_PATH:
 		read_text(r, s, row, place);
 		break;
+	case KIND_STORE:
+		read_store(r, s, row, place);
+		break;
 	case KIND_TEXTS:
 	case KIND_PATHS:
 		read_texts(r, s, row, base);
@@ -677,8 +698,19 @@ put_usual_numbers(const struct setting *rows, struct config *c)
 	}
 }
 
+static char *
+host_name(void)
+{
+	char name[HOST_NAME_MAX + 1];
+
+	if (gethostname(name, sizeof(name)) == -1)
+		return xstrdup("localhost");
+	name[HOST_NAME_MAX] = '\0';
+	return xstrdup(name);
+}
+
 static void
-put_missing_paths(struct config *c)
+put_missing_texts(struct config *c)
 {
 	static const char *const dirs[] = {
 	    HEARSAY_SYSCONFDIR "/hearsay/patterns", HEARSAY_PKGDATADIR "/patterns"};
@@ -686,6 +718,8 @@ put_missing_paths(struct config *c)
 
 	if (c->store == NULL)
 		c->store = xstrdup(HEARSAY_LOCALSTATEDIR "/lib/hearsay/hearsay.db");
+	if (c->instance == NULL)
+		c->instance = host_name();
 	if (c->pattern_dirs != NULL)
 		return;
 	c->pattern_dirs = xcalloc(n, sizeof(*c->pattern_dirs));
@@ -837,7 +871,7 @@ read_config(struct reading *r, const char *text)
 	} else {
 		put_usual_numbers(settings, r->config);
 		read_group(r, config_root_setting(&lc), settings, r->config);
-		put_missing_paths(r->config);
+		put_missing_texts(r->config);
 		check_whole(r, config_root_setting(&lc));
 	}
 	config_destroy(&lc);
@@ -915,6 +949,7 @@ config_free(struct config *c)
 	free_texts(c->pattern_dirs, c->pattern_dir_count);
 	free_texts(c->registrations, c->registration_count);
 	free(c->store);
+	free(c->instance);
 	free(c->path);
 	free(c);
 }

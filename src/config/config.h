@@ -53,8 +53,9 @@ struct config_appservice {
 };
 
 struct config {
-	char *path;  /* of the file itself */
-	char *store; /* path of the store's file */
+	char *path;     /* of the file itself */
+	char *store;    /* path of the store's file, or a url, which is shown to nobody */
+	char *instance; /* what tells us apart where several share a store */
 	char **
 	    pattern_dirs; /* searched in order; a file found first hides those of its name */
 	size_t pattern_dir_count;

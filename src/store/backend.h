@@ -16,6 +16,7 @@ struct store {
 struct store_backend {
 	struct store *(*open)(
 	    const char *name, const char *instance, enum store_mode mode, struct err *e);
+	int (*reach)(const char *url, struct err *e); /* NULL: names are no urls */
 	void (*close)(struct store *s); /* never NULL */
 
 	int (*checkpoints)(struct store *s, const char *log, struct checkpoint **cps_r,

@@ -219,6 +219,14 @@ set_up_beside(struct postgresql *s, struct err *e)
 	}
 }
 
+static int
+connect_anew(struct postgresql *s, struct err *e)
+{
+	if (pq_connect(s->pq, e) == -1 || pq_exec(s->pq, settings, e) == -1)
+		return -1;
+	return check_encoding(s, e);
+}
+
 /* Have a connection, with all that belongs to one. */
 int
 postgresql_ready(struct postgresql *s, struct err *e)
@@ -228,9 +236,7 @@ postgresql_ready(struct postgresql *s, struct err *e)
 	forget_names(&s->sends, &s->sends_count);
 	forget_names(&s->known, &s->known_count);
 	s->counted_ms = 0;
-	if (pq_connect(s->pq, e) == -1)
-		return -1;
-	if (pq_exec(s->pq, settings, e) == -1 || check_encoding(s, e) == -1 ||
+	if (connect_anew(s, e) == -1 ||
 	    (s->mode == STORE_OWN ? set_up_own(s, e) : set_up_beside(s, e)) == -1) {
 		pq_disconnect(s->pq);
 		return -1;
@@ -290,9 +296,9 @@ postgresql_close(struct store *store)
 	free(s);
 }
 
-static struct store *
-postgresql_open(
-    const char *url, const char *instance, enum store_mode mode, struct err *e)
+/* Everything but the connection. */
+static struct postgresql *
+prepared(const char *url, const char *instance, enum store_mode mode, struct err *e)
 {
 	struct postgresql *s = xcalloc(1, sizeof(*s));
 	char host[HOST_NAME_MAX + 1], *application;
@@ -307,11 +313,38 @@ postgresql_open(
 		s->pq = pq_new(url, application, s->nudge, postgresql_statements,
 		    STATEMENT_COUNT, e);
 	free(application);
-	if (s->pq == NULL || draw_epoch(s, e) == -1 || postgresql_ready(s, e) == -1) {
-		postgresql_close(&s->store);
+	if (s->pq != NULL && draw_epoch(s, e) == 0)
+		return s;
+	postgresql_close(&s->store);
+	return NULL;
+}
+
+static struct store *
+postgresql_open(
+    const char *url, const char *instance, enum store_mode mode, struct err *e)
+{
+	struct postgresql *s = prepared(url, instance, mode, e);
+
+	if (s == NULL)
 		return NULL;
-	}
-	return &s->store;
+	if (postgresql_ready(s, e) == 0)
+		return &s->store;
+	postgresql_close(&s->store);
+	return NULL;
+}
+
+static int
+postgresql_reach(const char *url, struct err *e)
+{
+	struct postgresql *s = prepared(url, NULL, STORE_READ, e);
+	int rc = -1;
+
+	if (s == NULL)
+		return -1;
+	if (connect_anew(s, e) == 0 && pq_schema_check(s->pq, e) != -1)
+		rc = 0;
+	postgresql_close(&s->store);
+	return rc;
 }
 
 /* ---- reading logs ------------------------------------------------------ */
@@ -896,6 +929,7 @@ fail:
 
 const struct store_backend store_postgresql = {
     .open = postgresql_open,
+    .reach = postgresql_reach,
     .close = postgresql_close,
     .checkpoints = postgresql_checkpoints,
     .begin = postgresql_begin,

@@ -43,6 +43,18 @@ store_open_as(const char *name, const char *instance, enum store_mode mode, stru
 	return backend == NULL ? NULL : backend->open(name, instance, mode, e);
 }
 
+int
+store_reach(const char *url, struct err *e)
+{
+	const struct store_backend *backend = backend_of(url, e);
+
+	if (backend == NULL)
+		return -1;
+	if (backend->reach == NULL)
+		return err_set(e, "%s is no url of a store", url);
+	return backend->reach(url, e);
+}
+
 bool
 store_is_url(const char *name)
 {

@@ -45,6 +45,11 @@ struct store *store_open_as(
 bool store_is_url(const char *name);
 /* The name as it may be shown: without a password.  malloc'd. */
 char *store_shown(const char *name);
+/*
+ * Can the store at a url be reached, and be used or made there?  Changes
+ * nothing.  0, or -1 and why not.
+ */
+int store_reach(const char *url, struct err *e);
 void store_close(struct store *s); /* NULL is allowed; nothing is left to save */
 
 /* ---- reading logs ---------------------------------------------------- */

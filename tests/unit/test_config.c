@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,11 +79,14 @@ static void
 defaults(void **state)
 {
 	struct place *p = *state;
+	char host[HOST_NAME_MAX + 1];
 
 	load(p, SERVER);
 	assert_non_null(p->c);
 	assert_string_equal(p->c->path, p->path);
 	assert_string_equal(p->c->store, HEARSAY_LOCALSTATEDIR "/lib/hearsay/hearsay.db");
+	assert_int_equal(gethostname(host, sizeof(host)), 0);
+	assert_string_equal(p->c->instance, host);
 	assert_int_equal(p->c->pattern_dir_count, 2);
 	assert_string_equal(
 	    p->c->pattern_dirs[0], HEARSAY_SYSCONFDIR "/hearsay/patterns");
@@ -386,6 +390,26 @@ relative_to_where_we_are(void **state)
 	free(cwd);
 }
 
+static void
+stores_by_url(void **state)
+{
+	static const char url[] = "postgresql://ann:s3cr3t@db.example.org/hearsay";
+	struct place *p = *state;
+
+	load(p,
+	    SERVER "store = \"postgresql://ann:s3cr3t@db.example.org/hearsay\";\n"
+		   "instance = \"worker 1\";\n");
+	assert_non_null(p->c);
+	assert_string_equal(p->c->store, url);
+	assert_string_equal(p->c->instance, "worker 1");
+	config_free(p->c);
+
+	load(p, SERVER "store = \"mysql://ann:s3cr3t@db.example.org/hearsay\";\n");
+	assert_null(p->c);
+	assert_mistake(p, 0, 2, "\"store\" must be a path, or postgresql://");
+	assert_null(strstr(p->errs.texts[0], "s3cr3t"));
+}
+
 int
 main(void)
 {
@@ -399,6 +423,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(ways_to_appservices, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(files_that_are_none, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(relative_to_where_we_are, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(stores_by_url, set_up, tear_down),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
