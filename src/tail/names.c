@@ -70,16 +70,23 @@ ends_anew(const char *base, const char *name, size_t name_len)
 	    is_old_ending(name + len, name_len - len);
 }
 
+unsigned long
+names_stem_len(const char *base)
+{
+	const char *dot = strrchr(base, '.');
+
+	return dot == NULL || dot == base ? strlen(base) : (size_t)(dot - base);
+}
+
 /* homeserver-20260101.log: a date before the extension. */
 static bool
 dated_within(const char *base, const char *name, size_t name_len)
 {
-	const char *dot = strrchr(base, '.');
-	size_t stem, ending;
+	size_t stem = names_stem_len(base), ending;
+	const char *dot = base + stem;
 
-	if (dot == NULL || dot == base)
+	if (*dot == '\0')
 		return false;
-	stem = (size_t)(dot - base);
 	ending = strlen(dot);
 	if (name_len <= stem + ending || strncmp(base, name, stem) != 0 ||
 	    strncmp(name + name_len - ending, dot, ending) != 0)

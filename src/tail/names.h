@@ -13,6 +13,9 @@
 /* Is name what rotation makes of base?  Both are without a directory. */
 bool names_rotated(const char *base, const char *name);
 
+/* Every piece of base begins with so many of its bytes. */
+unsigned long names_stem_len(const char *base);
+
 /* Bytes of name without .gz, .zst and the like. */
 unsigned long names_unpacked_len(const char *name);
 

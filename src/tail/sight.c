@@ -74,15 +74,19 @@ is_seen(const struct sight *s, const struct file_facts *facts)
 }
 
 static void
-see_name(struct sight *s, const struct spot *spot, const struct listing_name *name)
+see_name(struct sight *s, const struct spot *spot, size_t stem,
+    const struct listing_name *name)
 {
 	struct file_facts facts;
 	bool known;
 	char *path;
 
+	known = is_known_ino(s->log, name->ino);
+	/* Of the names in a directory of thousands of logs, nearly all end here. */
+	if (!known && strncmp(spot->name, name->name, stem) != 0)
+		return;
 	if (strcmp(spot->name, name->name) == 0)
 		return;
-	known = is_known_ino(s->log, name->ino);
 	if (!known && !names_rotated(spot->name, name->name))
 		return;
 	path = xasprintf("%s/%s", spot->dir, name->name);
@@ -134,14 +138,15 @@ static void
 gather(struct sight *s, const struct file_facts *live)
 {
 	const struct listing *l;
-	size_t i, j;
+	size_t i, j, stem;
 
 	if (s->fd != -1)
 		see(s, s->log->path, live, true);
 	for (i = 0; i < s->log->spot_count; i++) {
 		l = listing_get(s->log->tail, s->log->spots[i].dir);
+		stem = names_stem_len(s->log->spots[i].name);
 		for (j = 0; j < l->count; j++)
-			see_name(s, &s->log->spots[i], &l->names[j]);
+			see_name(s, &s->log->spots[i], stem, &l->names[j]);
 	}
 	drop_half_packed(s);
 	if (s->count > 0)
