@@ -40,7 +40,7 @@ print_pack(const struct pack *p)
 	for (i = 0; i < p->format_count; i++)
 		printf("  format    %-12s %-7s%s%s\n", p->formats[i].name,
 		    kind_name(p->formats[i].kind),
-		    p->formats[i].time == TIME_NONE ? " no time in the line;" : "",
+		    p->formats[i].time <= TIME_BEFORE ? " no time in the line;" : "",
 		    p->formats[i].forgeable ? " users can forge lines in it" : "");
 	for (i = 0; i < p->tells_count; i++)
 		printf("  tells     %-24s %-8s %s\n", p->tells[i].type, p->tells[i].how,

@@ -109,8 +109,10 @@ tell_time(
 	struct slice text = r->part[PART_TIME];
 	struct timestamp ts;
 
-	r->ts_of_line = r->format->time != TIME_NONE && text.p != NULL;
+	r->ts_of_line = r->format->time > TIME_BEFORE && text.p != NULL;
 	if (!r->ts_of_line) {
+		if (r->format->time == TIME_BEFORE && d->last_ts != INT64_MIN)
+			fallback_ms = d->last_ts;
 		r->ts = envelope_ms != INT64_MIN ? envelope_ms : fallback_ms;
 		return 0;
 	}

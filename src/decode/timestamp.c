@@ -180,6 +180,7 @@ timestamp_parse(enum time_kind kind, struct slice text, struct timestamp *ts_r)
 		return -1;
 	switch (kind) {
 	case TIME_NONE:
+	case TIME_BEFORE:
 		break;
 	case TIME_ISO:
 		ok = take_iso(&c, ts_r);

@@ -292,6 +292,7 @@ time_kind_of(struct loading *l, const config_setting_t *g)
 {
 	static const char *const kinds[] = {
 	    [TIME_NONE] = "none",
+	    [TIME_BEFORE] = "before",
 	    [TIME_ISO] = "iso",
 	    [TIME_EPOCH] = "epoch",
 	    [TIME_EPOCH_MS] = "epoch_ms",
@@ -303,7 +304,7 @@ time_kind_of(struct loading *l, const config_setting_t *g)
 		if (strcmp(text, kinds[i]) == 0)
 			break;
 	if (text != NULL && i == n)
-		wrong(l, g, "\"time\" must be none, iso, epoch or epoch_ms");
+		wrong(l, g, "\"time\" must be none, before, iso, epoch or epoch_ms");
 	free(text);
 	return i < n ? (enum time_kind)i : TIME_NONE;
 }
@@ -343,7 +344,7 @@ load_formats(struct loading *l, const config_setting_t *root)
 		}
 		free(kind);
 		/* Else each line would silently take the time at which it was read. */
-		if (f->time != TIME_NONE && f->key[PART_TIME] == NULL &&
+		if (f->time > TIME_BEFORE && f->key[PART_TIME] == NULL &&
 		    (f->kind != FORMAT_REGEX || f->pattern != NULL) &&
 		    f->group[PART_TIME] == 0)
 			wrong(

@@ -33,10 +33,11 @@ enum record_part {
 enum format_kind { FORMAT_REGEX, FORMAT_JSON, FORMAT_LOGFMT };
 
 enum time_kind {
-	TIME_NONE,    /* the lines have no time */
-	TIME_ISO,     /* 2026-11-23T09:46:28.829Z and its kin: ' ' or 'T', '.' or ',', any
+	TIME_NONE,   /* the lines have no time */
+	TIME_BEFORE, /* nor these, but other formats' do: that of the newest one before */
+	TIME_ISO,    /* 2026-11-23T09:46:28.829Z and its kin: ' ' or 'T', '.' or ',', any
 	                 number of digits behind it, zone "Z", "+01:00", "+0100" or none */
-	TIME_EPOCH,   /* seconds since 1970, fraction allowed */
+	TIME_EPOCH,  /* seconds since 1970, fraction allowed */
 	TIME_EPOCH_MS /* milliseconds since 1970 */
 };
 

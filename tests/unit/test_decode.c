@@ -715,6 +715,29 @@ fallback_is_no_last_ts(void **state)
 	assert_int_equal(decoder_last_ts(x->synapse), 1795428088020);
 }
 
+/* Lines without a time between such that have one are as old as the one before. */
+static void
+time_of_the_line_before(void **state)
+{
+	struct fixture *x = *state;
+	struct pack_format formats[SYNAPSE_FORMATS];
+	struct pack pack = synapse_pack;
+	struct decoder *d;
+
+	memcpy(formats, synapse_formats, sizeof(formats));
+	formats[JSON].time = TIME_BEFORE;
+	pack.formats = formats;
+	d = decoder_new(&pack, x->zone);
+	assert_int_equal(feed(x, d, PLAIN_JSON), 1);
+	assert_int_equal(x->r.ts, FALLBACK);
+	assert_int_equal(feed(x, d, TERSE), 1);
+	assert_int_equal(feed(x, d, PLAIN_JSON), 1);
+	assert_int_equal(x->r.ts, 1795428088020);
+	assert_false(x->r.ts_of_line);
+	assert_int_equal(decoder_last_ts(d), 1795428088020);
+	decoder_free(d);
+}
+
 /* ---- damage ------------------------------------------------------------------- */
 
 static const char *const good_lines[] = {TEXT, TERSE, GCP,
@@ -824,6 +847,7 @@ main(void)
 	    test(no_envelope_where_there_was_none),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),
+	    test(time_of_the_line_before),
 	    test(lines_cut_anywhere),
 	    test(lines_with_any_byte_changed),
 	    test(a_very_long_line),
