@@ -1053,6 +1053,43 @@ regrown_past_the_position(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* While half a line waits in memory. */
+static void
+regrown_behind_half_a_line(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\nhalf");
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	assert_int_equal(b->last_offset, 0);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Truncated, renamed and removed between two looks: its copy is no new log. */
+static void
+truncated_and_removed(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	wait_for_the_clock(b);
+	copy(b, "log", "log.2");
+	truncate_to(b, "log", 0);
+	move(b, "log", "log.1");
+	append(b, "two\nthree\n");
+	delete (b, "log.1");
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
+	assert_int_equal(b->gaps, 0);
+}
+
 static void
 regrown_while_down(void **state)
 {
@@ -1720,6 +1757,8 @@ main(void)
 	    TEST(copytruncate_seen),
 	    TEST(copytruncate_while_behind),
 	    TEST(regrown_past_the_position),
+	    TEST(regrown_behind_half_a_line),
+	    TEST(truncated_and_removed),
 	    TEST(regrown_while_down),
 	    TEST(copytruncate_twice_while_down),
 	    TEST(copytruncate_of_an_unseen_text),
