@@ -19,6 +19,7 @@ static const struct {
     {"status", cmd_status, "show how far each log is read and each queue delivered"},
     {"queue", cmd_queue, "show, hold, retry and discard what waits"},
     {"history", cmd_history, "print the events that were accepted"},
+    {"store", cmd_store, "check, export and rebuild the store"},
     {"listen", cmd_listen, "receive as an appservice would, and print the events"},
 };
 

@@ -18,6 +18,7 @@ int cmd_queue(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_store(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 
 #endif

@@ -31,8 +31,8 @@ static const struct {
     {SQLITE_NOTADB,
 	"this is no store of hearsay: name another file as the store, or move this away"},
     {SQLITE_CORRUPT,
-	"the file is damaged: keep a copy, try the .recover command of sqlite3(1), or "
-	"move it away to begin a new store, which loses what waited in this one"},
+	"the file is damaged: stop the daemon, and `hearsay store rebuild' makes a new one "
+	"of what can be read"},
 };
 
 int

@@ -142,6 +142,13 @@ schema_check(struct db *d, const char *path, struct err *e)
 	    db_ask_number(d, "PRAGMA user_version", &version, e) == -1 ||
 	    db_ask_number(d, "SELECT count(*) FROM sqlite_schema", &tables, e) == -1)
 		return -1;
+	return schema_judge(application, version, tables, path, e);
+}
+
+int
+schema_judge(
+    int64_t application, int64_t version, int64_t tables, const char *path, struct err *e)
+{
 	if (application == 0 && version == 0 && tables == 0)
 		return 0;
 	if (application != APPLICATION_ID)

@@ -4,7 +4,7 @@
 #ifndef HEARSAY_STORE_SCHEMA_H
 #define HEARSAY_STORE_SCHEMA_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 struct db;
 struct err;
@@ -15,6 +15,9 @@ struct err;
  * version, or no store at all, with the way on in e.
  */
 int schema_check(struct db *d, const char *path, struct err *e);
+/* The same by what SQLite says of the database: application_id, user_version, tables. */
+int schema_judge(int64_t application, int64_t version, int64_t tables, const char *path,
+    struct err *e);
 
 /* Bring an empty or older store to this version, in one transaction. */
 int schema_migrate(struct db *d, struct err *e);

@@ -337,9 +337,8 @@ check_pages(struct sqlite *s, const char *path, struct err *e)
 		sound = strcmp(text, "ok") == 0;
 		if (!sound)
 			(void)err_set(e,
-			    "the store %s is damaged (%s): keep a copy, try the .recover command "
-			    "of sqlite3(1), or move it away to begin a new store, which loses "
-			    "what waited in this one",
+			    "the store %s is damaged (%s): `hearsay store rebuild' makes a new one "
+			    "of what can be read, and keeps this one aside",
 			    path, text);
 		free(text);
 		if (!sound)

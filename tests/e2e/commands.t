@@ -8,7 +8,7 @@ import lib
 import score
 
 COMMANDS = ("run", "replay", "explain", "test", "packs", "check", "status", "queue", "history",
-            "listen")
+            "store", "listen")
 
 
 def check_usage(tap):

@@ -187,8 +187,48 @@ def without_a_daemon(tap):
             tap.equal(lib.hearsay("queue", *args).returncode, 2, "wrong usage: " + " ".join(args))
 
 
+def damaged_store(tap):
+    with lib.Folder() as folder:
+        place = Place(folder)
+        place.start()
+        place.waits()
+        store = lambda action: lib.hearsay("store", action, "-c", place.config)
+        tap.equal(store("check").returncode, 0, "store check beside run")
+        tap.equal([i["txn"] for i in exported(place.config) if "txn" in i],
+                  [json.loads(line)["txn"] for line in store("export").stdout.split("\n")
+                   if '"txn"' in line], "store export has what queue export has")
+        out = store("rebuild")
+        tap.ok(out.returncode == 1 and str(place.run.process.pid) in out.stderr,
+               "store rebuild is refused while run runs", out)
+        tap.equal(place.run.terminate(), 0, "run ends cleanly")
+
+        path = folder / "hearsay.db"
+        with open(path, "r+b") as f:
+            f.truncate(os.path.getsize(path) * 7 // 8 // 4096 * 4096)
+        out = store("check")
+        tap.ok(out.returncode == 1 and "rebuild" in out.stderr, "store check finds damage", out)
+        run = lib.hearsay("run", "-c", place.config)
+        tap.ok(run.returncode == 1 and "store rebuild" in run.stderr,
+               "run refuses a damaged store and says the way on", run)
+        out = store("rebuild")
+        tap.ok("carried over: deliveries" in out.stdout and
+               (out.returncode == 0) == (out.stderr == ""), "store rebuild", out)
+        tap.equal(store("check").returncode, 0, "the new store is sound")
+        tap.equal(sum(".damaged-" in name and not name.endswith("-wal")
+                      for name in os.listdir(folder.path)), 1, "the old one is kept")
+        place.receiver.start()
+        place.start()
+        lib.wait_for(lambda: audit(place.config)["waiting"] == 0, "an empty queue")
+        got = [lib.same(e) for e in place.receiver.events()]
+        tap.ok(got and set(got) <= set(place.want), "what could be read is delivered",
+               "%d arrived\n%s%s" % (len(got), out.stdout, out.stderr))
+        tap.equal(place.run.terminate(), 0, "run ends cleanly")
+        place.receiver.stop()
+
+
 def main():
     tap = lib.Tap()
+    damaged_store(tap)
     hold_and_release(tap)
     dead_letters(tap)
     removed_appservice(tap)

@@ -934,7 +934,7 @@ damaged_store_is_refused_with_the_way_on(void **state)
 	store_close(f->s);
 	f->s = NULL;
 	overwrite(f, 4096, "\xff\xfe", 20000);
-	assert_refused(f, STORE_OWN, ".recover");
+	assert_refused(f, STORE_OWN, "store rebuild");
 }
 
 static void
@@ -946,7 +946,7 @@ truncated_store_is_refused(void **state)
 	store_close(f->s);
 	f->s = NULL;
 	assert_int_equal(truncate(f->path, 8192), 0);
-	assert_refused(f, STORE_OWN, ".recover");
+	assert_refused(f, STORE_OWN, "store rebuild");
 }
 
 static void
