@@ -10,6 +10,7 @@
 
 #define WINDOW (1u << 18) /* request numbers that are remembered */
 #define AHEAD 256  /* a request's number runs this far before the newest, at most */
+#define BEHIND 64  /* a request that was open at our start has a number this near */
 #define GIVE_UP 16 /* twice the contradictions, less the rest, where no text is near */
 #define GUESSES                                                                          \
 	3 /* closing lines of unknown requests behind one text: it tries numbers */
@@ -23,6 +24,8 @@ struct doubt {
 	uint32_t method_group, number_group;
 
 	uint64_t newest; /* highest request number so far; 0: none yet */
+	uint64_t
+	    oldest; /* lowest one that was believed: of older ones nothing is known */
 	uint8_t
 	    *begun; /* a bit for each number in the window: a line of it was believed */
 	uint8_t *over;           /* and its closing line */
@@ -240,6 +243,8 @@ contradiction(
 		return "its request was over already";
 	if (d->zone && q->number > d->newest + AHEAD)
 		return "its request's number is far ahead";
+	if (d->zone && q->number + BEHIND < d->oldest)
+		return "its request's number is of long before the log was first read";
 	if (other)
 		return "its method is not its request's";
 	return NULL;
@@ -258,6 +263,8 @@ learn(struct doubt *d, const struct request *q, bool closing)
 {
 	if (!q->numbered)
 		return;
+	if (d->newest == 0 || q->number < d->oldest)
+		d->oldest = q->number;
 	advance(d, q->number);
 	set_bit(d->begun, q->number, true);
 	if (closing)
