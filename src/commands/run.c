@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <syslog.h>
 #include <time.h>
 
@@ -604,6 +605,19 @@ add_events(struct run *r, struct err *e)
 	return 0;
 }
 
+/* Each followed file is held open: take as many as the system lets us have. */
+static void
+raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
+		say(LOG_WARNING, "cannot hold more than the usual number of files open");
+}
+
 static int
 start(struct run *r, struct err *e)
 {
@@ -612,6 +626,7 @@ start(struct run *r, struct err *e)
 	    .moved = file_moved,
 	    .gap = bytes_lost};
 
+	raise_file_limit();
 	r->arena = arena_new();
 	r->base = event_base_new();
 	if (r->base == NULL)
