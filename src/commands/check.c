@@ -304,6 +304,8 @@ static void
 tell_findings(struct check *c, const struct looked *l, const struct pack *pack,
     const struct findings *f)
 {
+	size_t i;
+
 	if (f->records == 0) {
 		problem(c,
 		    "%s:%u: %s: the pack \"%s\" knows none of its first %zu lines; is "
@@ -317,10 +319,14 @@ tell_findings(struct check *c, const struct looked *l, const struct pack *pack,
 		warning("%s: not one of its first %zu records is of level INFO, so that "
 			"little can be told; it needs: %s",
 		    l->path, f->records, pack->needs);
-	if (f->forgeable != NULL)
-		warning("%s: in its format \"%s\" users can forge whole lines, and with "
-			"them events; prefer a JSON format, where they cannot",
-		    l->path, f->forgeable->name);
+	if (f->forgeable == NULL)
+		return;
+	warning(
+	    "%s: in its format \"%s\" users can forge whole lines; what may be one is "
+	    "held back, some of what is true with it%s",
+	    l->path, f->forgeable->name, pack->advice_count > 0 ? ":" : "");
+	for (i = 0; i < pack->advice_count; i++)
+		warning("    %s", pack->advice[i]);
 }
 
 /* The pack of a log; NULL where there is none, which was told. */

@@ -803,7 +803,8 @@ static void
 load_about(struct loading *l, const config_setting_t *root)
 {
 	static const char *const names[] = {"name", "title", "versions", "needs",
-	    "tested", "tells", "macros", "request", "formats", "rules", "samples", NULL};
+	    "advice", "tested", "tells", "macros", "request", "formats", "rules",
+	    "samples", NULL};
 	struct pack *p = l->pack;
 
 	only(l, root, names);
@@ -811,6 +812,7 @@ load_about(struct loading *l, const config_setting_t *root)
 	p->title = text_of(l, root, "title", true);
 	p->versions = text_of(l, root, "versions", true);
 	p->needs = text_of(l, root, "needs", true);
+	p->advice = texts_of(l, root, "advice", &p->advice_count);
 	p->tested = text_of(l, root, "tested", true);
 }
 
@@ -967,6 +969,7 @@ pack_free(struct pack *p)
 	free(p->title);
 	free(p->versions);
 	free(p->needs);
+	free_texts(p->advice, p->advice_count);
 	free(p->tested);
 	free(p->path);
 	free(p);

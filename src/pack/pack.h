@@ -178,6 +178,8 @@ struct pack {
 	char *title; /* Synapse */
 	char *versions;
 	char *needs;  /* which log level or logger setting */
+	char **advice; /* lines: how to have the server write what users can't forge */
+	size_t advice_count;
 	char *tested; /* "captures", "source" */
 	char *path;   /* of the file */
 	/* Of a context that is a numbered request: groups "number" and "method"; or NULL. */
