@@ -284,7 +284,7 @@ all_mistakes_are_told_at_once(void **state)
 	    "1: \"title\" is missing", "3: \"needs\" must be a string",
 	    "7: \"how\" must be exact, partial or no",
 	    "9: \"kind\" must be regex, json or logfmt",
-	    "10: \"time\" must be none, iso, epoch or epoch_ms",
+	    "10: \"time\" must be none, before, iso, epoch or epoch_ms",
 	    "10: the pattern has no group named \"message\"",
 	    "11: a json or logfmt format needs \"keys\"",
 	    "12: there is no setting \"mesage\"", "12: \"message\" is missing",
