@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -176,10 +177,12 @@ is_readable(struct store *s, int ms)
 static void
 be_the_sender(struct fixture *f, int tell)
 {
-	struct store *s =
-	    store_open_as(postgres_url(f->server), "second", STORE_OWN, NULL);
 	struct transaction txn;
+	struct store *s;
 
+	/* It must not outlive a test that fails. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	s = store_open_as(postgres_url(f->server), "second", STORE_OWN, NULL);
 	if (s == NULL || queue(s, 1, NULL) == -1 ||
 	    store_next_transaction(s, "irc", 60, f->a, &txn, NULL) != 1 ||
 	    write(tell, txn.id, strlen(txn.id) + 1) == -1)
@@ -392,6 +395,14 @@ queue_in_the_end(struct fixture *f, struct store *s, uint64_t offset)
 }
 
 static void
+cut_connections(struct fixture *f)
+{
+	free(postgres_run(f->server,
+	    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+	    "WHERE application_name LIKE 'hearsay%'"));
+}
+
+static void
 server_comes_back_and_all_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -445,9 +456,7 @@ idle_one_learns_of_the_loss_and_comes_back(void **state)
 
 	open_first(f);
 	assert_int_equal(may_send(f, f->s, &waits), 1);
-	free(postgres_run(f->server,
-	    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-	    "WHERE application_name LIKE 'hearsay%'"));
+	cut_connections(f);
 	assert_true(is_readable(f->s, BOUND_MS));
 	for (i = 0; i < BOUND_MS / 20 && store_noticed(f->s, &f->e) != -1; i++)
 		rest();
@@ -460,6 +469,30 @@ idle_one_learns_of_the_loss_and_comes_back(void **state)
 	assert_int_equal(may, 1);
 }
 
+/* A right that was asked for once is not ours for ever. */
+static void
+right_to_send_ends_with_the_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct store *other;
+	bool waits;
+	int i, may = -1;
+
+	open_first(f);
+	assert_int_equal(may_send(f, f->s, &waits), 1);
+	cut_connections(f);
+	other = opened(f, "second");
+	for (i = 0; i < BOUND_MS / 20 && may != 1; i++) {
+		may = may_send(f, other, &waits);
+		rest();
+	}
+	assert_int_equal(may, 1);
+	queue_in_the_end(f, f->s, 1);
+	assert_int_equal(may_send(f, f->s, &waits), 0);
+	assert_true(waits);
+	store_close(other);
+}
+
 /* The locks ended with the connection: the instance may be another's by now. */
 static void
 instance_that_was_taken_meanwhile_is_refused(void **state)
@@ -469,9 +502,7 @@ instance_that_was_taken_meanwhile_is_refused(void **state)
 	int i;
 
 	open_first(f);
-	free(postgres_run(f->server,
-	    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-	    "WHERE application_name LIKE 'hearsay%'"));
+	cut_connections(f);
 	for (i = 0; i < BOUND_MS / 20; i++) {
 		thief = store_open_as(postgres_url(f->server), "first", STORE_OWN, &f->e);
 		if (thief != NULL)
@@ -634,6 +665,7 @@ main(void)
 	    TEST(order_is_that_of_the_queue),
 	    TEST(server_comes_back_and_all_goes_on),
 	    TEST(idle_one_learns_of_the_loss_and_comes_back),
+	    TEST(right_to_send_ends_with_the_connection),
 	    TEST(instance_that_was_taken_meanwhile_is_refused),
 	    TEST(odd_bytes_hold_up_nothing),
 	    TEST(database_in_another_encoding_is_refused),
