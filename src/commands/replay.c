@@ -11,10 +11,12 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/zone.h"
+#include "commands/backfill.h"
 #include "commands/commands.h"
 #include "commands/patterns.h"
 #include "commands/pieces.h"
 #include "commands/teller.h"
+#include "config/config.h"
 #include "decode/timestamp.h"
 #include "extract/account_event.h"
 #include "pack/pack.h"
@@ -33,6 +35,7 @@ struct log {
 	struct teller_log *teller_log;
 	struct reader *reader; /* of the piece that is being read */
 	size_t piece;          /* how many pieces were begun */
+	uint64_t key;          /* of the piece that is being read, for a backfill */
 	bool ended;
 };
 
@@ -57,6 +60,9 @@ struct replay {
 	size_t server_count;
 	int64_t since, until; /* UTC ms */
 	bool source;
+	const char *into; /* NULL: events are printed; else queued for this appservice */
+	const char *config;
+	struct backfill *backfill;
 	struct arena *arena;
 	struct kept *kept; /* several logs: their events until all are read */
 	size_t kept_count;
@@ -75,6 +81,8 @@ static const char usage_text[] =
     "  -z, --timezone ZONE    the zone of their times (else the system's)\n"
     "      --since TIME       no events before TIME (2026-01-31T12:00:00Z, or a date)\n"
     "      --until TIME       no events at or after TIME\n"
+    "      --into APPSERVICE  queue them for it instead, marked as backfill; needs --since\n"
+    "  -c, --config FILE      for --into: instead of the installed hearsay.conf\n"
     "      --source           with org.hearsay.source in the contents\n"
     "  -P, --patterns DIR     the packs of DIR instead of the installed ones\n"
     "  -h, --help             this text\n";
@@ -143,7 +151,7 @@ parse_time(const char *option, const char *text, int64_t *ms_r)
 	return ok ? 0 : -1;
 }
 
-enum { OPT_SINCE = 256, OPT_UNTIL, OPT_SOURCE };
+enum { OPT_SINCE = 256, OPT_UNTIL, OPT_SOURCE, OPT_INTO };
 
 /* EXIT_DONE: go on; else the status to end with; *help_r where --help was asked for. */
 static int
@@ -155,13 +163,15 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 	    {"since", required_argument, NULL, OPT_SINCE},
 	    {"until", required_argument, NULL, OPT_UNTIL},
 	    {"source", no_argument, NULL, OPT_SOURCE},
+	    {"into", required_argument, NULL, OPT_INTO},
+	    {"config", required_argument, NULL, 'c'},
 	    {"patterns", required_argument, NULL, 'P'}, {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0}};
 	struct log settings = {0};
 	int c;
 
 	/* The leading '-' hands out files in their place among the options. */
-	while ((c = getopt_long(argc, argv, "-p:s:z:P:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "-p:s:z:P:c:h", options, NULL)) != -1) {
 		switch (c) {
 		case 1:
 			add_file(r, optarg, &settings);
@@ -186,6 +196,12 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 		case OPT_SOURCE:
 			r->source = true;
 			break;
+		case OPT_INTO:
+			r->into = optarg;
+			break;
+		case 'c':
+			r->config = optarg;
+			break;
 		case 'P':
 			r->patterns = optarg;
 			break;
@@ -199,7 +215,7 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 	}
 	for (; optind < argc; optind++)
 		add_file(r, argv[optind], &settings);
-	if (r->log_count == 0) {
+	if (r->log_count == 0 || (r->into != NULL && r->since == INT64_MIN)) {
 		fputs(usage_text, stderr);
 		return EXIT_USAGE;
 	}
@@ -316,13 +332,16 @@ take_events(struct replay *r, const struct account_events *events)
 
 /* Open the log's next piece: 1; 0 where there is none; -1 on error. */
 static int
-next_piece(struct log *log, struct err *e)
+next_piece(struct replay *r, struct log *log, struct err *e)
 {
 	if (log->reader != NULL)
 		return 1;
 	if (log->piece == log->path_count)
 		return 0;
 	log->reader = reader_open(log->paths[log->piece++], e);
+	if (log->reader != NULL && r->backfill != NULL &&
+	    backfill_file(r->backfill, log->paths[log->piece - 1], &log->key, e) == -1)
+		return -1;
 	return log->reader == NULL ? -1 : 1;
 }
 
@@ -334,7 +353,7 @@ read_chunk(struct replay *r, struct log *log, struct err *e)
 	struct account_events events = {.last = &events.first};
 	int got;
 
-	while ((got = next_piece(log, e)) == 1) {
+	while ((got = next_piece(r, log, e)) == 1) {
 		got = reader_next(log->reader, &c.data, &c.len, &c.offset, e);
 		if (got != 0)
 			break;
@@ -348,7 +367,11 @@ read_chunk(struct replay *r, struct log *log, struct err *e)
 	c.file = log->piece;
 	c.fallback_ms = reader_mtime_ms(log->reader);
 	teller_chunk(log->teller_log, &c, r->arena, &events, NULL);
-	take_events(r, &events);
+	if (r->backfill == NULL)
+		take_events(r, &events);
+	else if (backfill_put(r->backfill, &events, log->key, log->server, r->since,
+		     r->until, r->arena, e) == -1)
+		return -1;
 	arena_reset(r->arena);
 	r->bytes += c.len;
 	show_progress(r, log->reader);
@@ -405,6 +428,11 @@ replay(struct replay *r, struct err *e)
 {
 	size_t l, i;
 
+	if (r->into != NULL) {
+		r->backfill = backfill_new(r->config, r->into, e);
+		if (r->backfill == NULL)
+			return -1;
+	}
 	/* A mistake in one pack was printed; the others do. */
 	(void)patterns_load(&r->packs, r->patterns);
 	for (l = 0; l < r->log_count; l++)
@@ -425,6 +453,7 @@ static void
 summary(const struct replay *r)
 {
 	struct extract_stats st;
+	uint64_t queued, known;
 	size_t l;
 
 	if (isatty(STDERR_FILENO))
@@ -448,6 +477,13 @@ summary(const struct replay *r)
 	if (r->long_lines > 0)
 		fprintf(stderr, "%" PRIu64 " lines of more than 1 MiB were passed over\n",
 		    r->long_lines);
+	if (r->backfill != NULL) {
+		backfill_counts(r->backfill, &queued, &known);
+		fprintf(stderr,
+		    "%" PRIu64 " events queued for %s, %" PRIu64 " were before\n", queued,
+		    r->into, known);
+		return;
+	}
 	fprintf(stderr, "%" PRIu64 " events from %" PRIu64 " bytes in %.1f s\n",
 	    r->events, r->bytes, (double)(monotonic_ms() - r->began_ms) / 1000.0);
 }
@@ -471,6 +507,7 @@ close_all(struct replay *r)
 	for (i = 0; i < r->kept_count; i++)
 		free(r->kept[i].line);
 	free(r->kept);
+	backfill_free(r->backfill);
 	pack_set_clear(&r->packs);
 	arena_free(r->arena);
 }
@@ -478,8 +515,10 @@ close_all(struct replay *r)
 int
 cmd_replay(int argc, char **argv)
 {
-	struct replay r = {
-	    .since = INT64_MIN, .until = INT64_MAX, .began_ms = monotonic_ms()};
+	struct replay r = {.config = config_default_path(),
+	    .since = INT64_MIN,
+	    .until = INT64_MAX,
+	    .began_ms = monotonic_ms()};
 	struct err e;
 	bool help = false;
 	int status;

@@ -52,7 +52,7 @@ check(const struct config *c)
 static int export(const struct config *c)
 {
 	struct err e;
-	struct store *s = store_open(c->store, STORE_READ, &e);
+	struct store *s = store_open_as(c->store, c->instance, STORE_READ, &e);
 	int rc;
 
 	if (s == NULL)

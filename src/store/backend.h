@@ -17,7 +17,7 @@ struct store_backend {
 	struct store *(*open)(
 	    const char *name, const char *instance, enum store_mode mode, struct err *e);
 	int (*reach)(const char *url, struct err *e); /* NULL: names are no urls */
-	void (*close)(struct store *s); /* never NULL */
+	void (*close)(struct store *s);               /* never NULL */
 
 	int (*checkpoints)(struct store *s, const char *log, struct checkpoint **cps_r,
 	    size_t *count_r, struct err *e);
@@ -25,6 +25,8 @@ struct store_backend {
 	int (*put_event)(struct store *s, const char *log, const struct account_event *ev,
 	    const struct store_delivery *to, size_t count, int64_t now, bool *new_r,
 	    struct err *e);
+	int (*was_told)(struct store *s, const char *appservice,
+	    const struct account_event *ev, bool *told_r, struct err *e);
 	int (*put_checkpoints)(struct store *s, const char *log,
 	    const struct checkpoint *cps, size_t count, int64_t now, struct err *e);
 	int (*commit)(struct store *s, struct err *e);

@@ -934,6 +934,7 @@ const struct store_backend store_postgresql = {
     .checkpoints = postgresql_checkpoints,
     .begin = postgresql_begin,
     .put_event = postgresql_put_event,
+    .was_told = postgresql_was_told,
     .put_checkpoints = postgresql_put_checkpoints,
     .commit = postgresql_commit,
     .rollback = postgresql_rollback,

@@ -76,6 +76,7 @@ enum statement {
 
 	TRY_FORGET,
 	HELD,
+	WAS_TOLD,
 	HOLD_QUEUE,
 	RELEASE_QUEUE,
 	RETRY_WAITING,
@@ -136,6 +137,8 @@ int postgresql_size(struct store *store, struct store_size *size_r, struct err *
 int postgresql_items(struct store *store, const char *appservice, const char *id,
     int64_t after, struct arena *a, struct store_item **out_r, size_t *count_r,
     struct err *e);
+int postgresql_was_told(struct store *store, const char *appservice,
+    const struct account_event *ev, bool *told_r, struct err *e);
 int postgresql_tell(struct store *store, const struct store_which *which, int64_t after,
     struct arena *a, struct store_told **out_r, size_t *count_r, struct err *e);
 

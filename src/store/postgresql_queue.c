@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "extract/account_event.h"
 #include "store/postgresql.h"
 #include "tail/checkpoint.h"
 
@@ -501,4 +502,18 @@ postgresql_tell(struct store *store, const struct store_which *which, int64_t af
 	*count_r = (size_t)row;
 	PQclear(r);
 	return 0;
+}
+
+int
+postgresql_was_told(struct store *store, const char *appservice,
+    const struct account_event *ev, bool *told_r, struct err *e)
+{
+	int64_t one;
+	int found = pq_ask(postgresql_of(store)->pq, WAS_TOLD,
+	    DB_ARGS(db_bits(ev->file), db_bits(ev->offset), db_text(ev->rule),
+		db_number(ev->ordinal), db_text(appservice)),
+	    &one, e);
+
+	*told_r = found == 1;
+	return found == -1 ? -1 : 0;
 }

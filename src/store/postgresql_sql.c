@@ -142,6 +142,10 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"ORDER BY a.name",
 
     [TRY_FORGET] = "SELECT pg_try_advisory_xact_lock($1)::int::bigint",
+    [WAS_TOLD] =
+	"SELECT 1::bigint FROM events e JOIN deliveries d ON d.event = e.id "
+	"WHERE e.file = $1 AND e.\"offset\" = $2 AND e.rule = $3 AND e.ordinal = $4 "
+	"AND d.appservice = (SELECT id FROM appservices WHERE name = $5)",
     [HELD] = "SELECT held_ms FROM appservices WHERE name = $1 AND held_ms <> 0",
     [HOLD_QUEUE] = "INSERT INTO appservices (name, held_ms) VALUES ($1, $2) "
 		   "ON CONFLICT (name) DO UPDATE SET held_ms = excluded.held_ms",

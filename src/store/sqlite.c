@@ -53,6 +53,7 @@ enum statement {
 	ADD_EVENT,
 	COUNT_EVENT,
 	ADD_DELIVERY,
+	WAS_TOLD,
 	TOUCH_LOG,
 	FORGET_FILES,
 	ADD_FILE,
@@ -127,6 +128,10 @@ static const char *const statements[STATEMENT_COUNT] = {
     [COUNT_EVENT] = "UPDATE logs SET events = events + 1 WHERE name = ?1",
     [ADD_DELIVERY] = "INSERT INTO deliveries (event, appservice, key, type, queued_ms) "
 		     "VALUES (?1, " APPSERVICE_NAMED("?2") ", ?3, ?4, ?5)",
+
+    [WAS_TOLD] = "SELECT 1 FROM events e JOIN deliveries d ON d.event = e.id "
+		 "WHERE e.file = ?1 AND e.offset = ?2 AND e.rule = ?3 AND e.ordinal = ?4 "
+		 "AND d.appservice = " APPSERVICE_NAMED("?5"),
 
     [TOUCH_LOG] = "INSERT INTO logs (name, read_ms) VALUES (?1, ?2) "
 		  "ON CONFLICT (name) DO UPDATE SET read_ms = excluded.read_ms",
@@ -620,6 +625,20 @@ sqlite_put_event(struct store *store, const char *log, const struct account_even
 	if (new_r != NULL)
 		*new_r = new == 1;
 	return 0;
+}
+
+static int
+sqlite_was_told(struct store *store, const char *appservice,
+    const struct account_event *ev, bool *told_r, struct err *e)
+{
+	int64_t one;
+	int found = ask(sqlite_of(store), WAS_TOLD,
+	    DB_ARGS(db_bits(ev->file), db_bits(ev->offset), db_text(ev->rule),
+		db_number(ev->ordinal), db_text(appservice)),
+	    &one, e);
+
+	*told_r = found == 1;
+	return found == -1 ? -1 : 0;
 }
 
 static int
@@ -1491,6 +1510,7 @@ const struct store_backend store_sqlite = {
     .checkpoints = sqlite_checkpoints,
     .begin = sqlite_begin,
     .put_event = sqlite_put_event,
+    .was_told = sqlite_was_told,
     .put_checkpoints = sqlite_put_checkpoints,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,

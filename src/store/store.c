@@ -104,6 +104,13 @@ store_put_event(struct store *s, const char *log, const struct account_event *ev
 }
 
 int
+store_was_told(struct store *s, const char *appservice, const struct account_event *ev,
+    bool *told_r, struct err *e)
+{
+	return s->backend->was_told(s, appservice, ev, told_r, e);
+}
+
+int
 store_put_checkpoints(struct store *s, const char *log, const struct checkpoint *cps,
     size_t count, int64_t now, struct err *e)
 {

@@ -82,6 +82,12 @@ int store_begin(struct store *s, struct err *e);
 int store_put_event(struct store *s, const char *log, const struct account_event *ev,
     const struct store_delivery *to, size_t count, int64_t now, bool *new_r,
     struct err *e);
+/*
+ * Was the event of ev's place ever put for appservice?  As far as the store
+ * remembers: what was accepted is forgotten after a time.
+ */
+int store_was_told(struct store *s, const char *appservice,
+    const struct account_event *ev, bool *told_r, struct err *e);
 /* Replace all checkpoints of log. */
 int store_put_checkpoints(struct store *s, const char *log, const struct checkpoint *cps,
     size_t count, int64_t now, struct err *e);

@@ -1016,6 +1016,38 @@ set_aside(struct fixture *f, const char *appservice, const char *id)
 	    0);
 }
 
+static bool
+was_told(struct fixture *f, uint64_t offset, const char *appservice)
+{
+	struct account_event ev = event_at(offset, "{}");
+	bool told;
+
+	assert_int_equal(store_was_told(f->s, appservice, &ev, &told, &f->e), 0);
+	return told;
+}
+
+static void
+places_are_remembered_for_each_appservice(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+
+	queue(f, 1, 1, "irc");
+	queue(f, 2, 2, "xmpp");
+	begin(f);
+	assert_true(was_told(f, 1, "irc"));
+	assert_false(was_told(f, 1, "xmpp"));
+	assert_false(was_told(f, 2, "irc"));
+	assert_false(was_told(f, 1, "nobody"));
+	assert_false(was_told(f, 3, "irc"));
+	commit(f);
+	assert_int_equal(next(f, "irc", &txn), 1);
+	accept_now(f, "irc", txn.id);
+	begin(f);
+	assert_true(was_told(f, 1, "irc"));
+	store_rollback(f->s);
+}
+
 static void
 refusals_are_counted_apart(void **state)
 {
@@ -1429,6 +1461,7 @@ main(void)
 	    SQLITE(damaged_store_is_refused_with_the_way_on),
 	    SQLITE(truncated_store_is_refused),
 	    BOTH(store_of_version_1_keeps_everything),
+	    BOTH(places_are_remembered_for_each_appservice),
 	    BOTH(refusals_are_counted_apart),
 	    BOTH(dead_letter_lets_the_next_pass_and_comes_back_as_it_was),
 	    BOTH(edits_of_what_is_not_there_do_nothing),
