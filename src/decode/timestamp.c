@@ -92,8 +92,8 @@ take_date(struct cursor *c, int64_t *days_r)
 {
 	int year, month, day;
 
-	if (!take_number(c, 4, &year) || !take(c, "-") || !take_number(c, 2, &month) ||
-	    !take(c, "-") || !take_number(c, 2, &day))
+	if (!take_number(c, 4, &year) || !take(c, "-/") || !take_number(c, 2, &month) ||
+	    !take(c, "-/") || !take_number(c, 2, &day))
 		return false;
 	if (year < 1 || month < 1 || month > 12 || day < 1 ||
 	    day > days_in_month(year, month))
