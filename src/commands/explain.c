@@ -20,7 +20,12 @@ static const struct extract_limits limits = {.timeout_ms = 600 * 1000, .max = 10
 
 struct explain {
 	const char *pack_name, *server, *zone_name, *patterns, *path;
+	bool all; /* the lines that no rule cares about, too */
 	bool colours;
+	bool shown; /* something was said of the line in hand */
+	const struct pack *pack;
+	struct matcher *matcher;
+	struct arena *arena;
 };
 
 static const char usage_text[] =
@@ -30,6 +35,7 @@ static const char usage_text[] =
     "  -p, --pack PACK        the log's pack (else found from its lines)\n"
     "  -s, --server NAME      its server name (else users of any server are told)\n"
     "  -z, --timezone ZONE    the zone of its times (else the system's)\n"
+    "  -a, --all              every line, also those that no rule cares about\n"
     "  -P, --patterns DIR     the packs of DIR instead of the installed ones\n"
     "  -h, --help             this text\n";
 
@@ -80,6 +86,38 @@ print_captures(const struct match *m)
 	}
 }
 
+/* Each rule whose text stands in the message was near: what was in its way. */
+static void
+print_misses(const struct explain *x, const struct record *record)
+{
+	static const char *const words[] = {
+	    [MISS_FORMAT] = "is not for this format",
+	    [MISS_LOGGER] = "is of another logger",
+	    [MISS_LEVEL] = "is of another level",
+	    [MISS_FIELD] = "needs a field that is missing or different",
+	    [MISS_TEXT] = "has another form",
+	    [MISS_VALUE] =
+		"would take a value that is none of its kind, of another server, "
+		"or not what the line's own fields say",
+	};
+	struct slice message = record->part[PART_MESSAGE];
+	size_t i;
+
+	printf("    no rule fits\n");
+	for (i = 0; i < x->pack->rule_count; i++) {
+		const struct pack_rule *rule = &x->pack->rules[i];
+		enum match_miss miss;
+
+		if (message.len == 0 ||
+		    memmem(message.p, message.len, rule->pattern->literal,
+			strlen(rule->pattern->literal)) == NULL)
+			continue;
+		miss = matcher_try(x->matcher, record, rule, x->arena);
+		if (miss != MISS_NOTHING)
+			printf("    %s %s\n", rule->name, words[miss]);
+	}
+}
+
 static void
 print_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice line,
     const struct record *record, size_t matches)
@@ -89,6 +127,7 @@ print_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice 
 	struct explain *x = arg;
 	unsigned part;
 
+	x->shown = true;
 	printf("%s%" PRIu64 "%s ", paint(x, BOLD), c->offset + offset, paint(x, PLAIN));
 	if (record == NULL) {
 		printf("%sno record: ", paint(x, YELLOW));
@@ -103,7 +142,7 @@ print_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice 
 	}
 	printf("%s\n", paint(x, PLAIN));
 	if (matches == 0)
-		printf("    no rule fits\n");
+		print_misses(x, record);
 }
 
 static void
@@ -148,6 +187,9 @@ print_rule(void *arg, const struct match *m, enum extract_outcome outcome,
 		printf("the request is over, %u line%s forgotten", count,
 		    count == 1 ? "" : "s");
 		break;
+	case OUTCOME_CARRIES:
+		printf("may carry a user's text: what begins behind it is doubted");
+		break;
 	case OUTCOME_DOUBTED:
 		printf("%stells nothing: %s%s", paint(x, YELLOW), name, paint(x, PLAIN));
 		break;
@@ -171,43 +213,76 @@ print_torn(void *arg)
 
 /* ---- the command ------------------------------------------------------------------ */
 
-static int
-explain_file(
-    struct explain *x, const struct pack *pack, const struct zone *zone, struct err *e)
+static void
+tell_chunk(struct explain *x, struct teller_log *log, const struct teller_chunk *c)
 {
 	const struct teller_trace trace = {print_line, print_rule, print_torn, x};
+	struct account_events events = {.last = &events.first};
+	const struct account_event *ev;
+
+	teller_chunk(log, c, x->arena, &events, &trace);
+	for (ev = events.first; ev != NULL; ev = ev->next)
+		printf("%s%" PRIu64 " %s%s\n", paint(x, GREEN), ev->offset,
+		    account_event_line(ev, true, x->arena), paint(x, PLAIN));
+}
+
+/* Line by line, so that it is seen of which nothing was said. */
+static void
+tell_each_line(
+    struct explain *x, struct teller_log *log, const struct teller_chunk *whole)
+{
+	const char *p = whole->data, *end = p + whole->len, *newline;
+	struct teller_chunk line = *whole;
+
+	for (; p < end; p += line.len) {
+		newline = memchr(p, '\n', (size_t)(end - p));
+		line.data = p;
+		line.len = (size_t)((newline == NULL ? end : newline + 1) - p);
+		line.offset = whole->offset + (uint64_t)(p - whole->data);
+		x->shown = false;
+		tell_chunk(x, log, &line);
+		if (x->shown)
+			continue;
+		printf("%s%" PRIu64 "%s %snothing that a rule looks for stands in it: ",
+		    paint(x, BOLD), line.offset, paint(x, PLAIN), paint(x, DIM));
+		print_text((struct slice){p, line.len - (newline == NULL ? 0 : 1)});
+		printf("%s\n", paint(x, PLAIN));
+	}
+}
+
+static int
+explain_file(struct explain *x, const struct zone *zone, struct err *e)
+{
 	struct teller *teller = teller_new(x->server, &limits);
-	struct teller_log *log = teller_log_new(teller, pack, zone);
-	struct arena *arena = arena_new();
+	struct teller_log *log = teller_log_new(teller, x->pack, zone);
 	struct reader *reader = reader_open(x->path, e);
 	struct teller_chunk c = {.file = 1};
-	struct account_events events;
-	const struct account_event *ev;
 	int got = -1;
 
+	x->arena = arena_new();
+	x->matcher = matcher_new(x->pack, x->server);
 	if (reader == NULL)
 		goto done;
 	c.fallback_ms = reader_mtime_ms(reader);
 	while ((got = reader_next(reader, &c.data, &c.len, &c.offset, e)) == 1) {
-		events = (struct account_events){.last = &events.first};
-		teller_chunk(log, &c, arena, &events, &trace);
-		for (ev = events.first; ev != NULL; ev = ev->next)
-			printf("%s%" PRIu64 " %s%s\n", paint(x, GREEN), ev->offset,
-			    account_event_line(ev, true, arena), paint(x, PLAIN));
-		arena_reset(arena);
+		if (x->all)
+			tell_each_line(x, log, &c);
+		else
+			tell_chunk(x, log, &c);
+		arena_reset(x->arena);
 	}
 
 done:
 	reader_close(reader);
 	teller_free(teller);
-	arena_free(arena);
+	matcher_free(x->matcher);
+	arena_free(x->arena);
 	return got;
 }
 
 static int
 explain(struct explain *x, struct err *e)
 {
-	const struct pack *pack;
 	struct pack_set packs;
 	struct zone *zone = NULL;
 	int got = -1;
@@ -215,13 +290,13 @@ explain(struct explain *x, struct err *e)
 	/* A mistake in one pack was printed; the others do. */
 	(void)patterns_load(&packs, x->patterns);
 	if (x->pack_name == NULL)
-		pack = patterns_find(&packs, x->path, e);
-	else if ((pack = pack_set_find(&packs, x->pack_name)) == NULL)
+		x->pack = patterns_find(&packs, x->path, e);
+	else if ((x->pack = pack_set_find(&packs, x->pack_name)) == NULL)
 		(void)err_set(e, "there is no pack \"%s\"; `hearsay packs' lists them",
 		    x->pack_name);
-	if (pack == NULL || (zone = zone_open(x->zone_name, e)) == NULL)
+	if (x->pack == NULL || (zone = zone_open(x->zone_name, e)) == NULL)
 		goto done;
-	got = explain_file(x, pack, zone, e);
+	got = explain_file(x, zone, e);
 
 done:
 	zone_close(zone);
@@ -234,14 +309,14 @@ cmd_explain(int argc, char **argv)
 {
 	static const struct option options[] = {{"pack", required_argument, NULL, 'p'},
 	    {"server", required_argument, NULL, 's'},
-	    {"timezone", required_argument, NULL, 'z'},
+	    {"timezone", required_argument, NULL, 'z'}, {"all", no_argument, NULL, 'a'},
 	    {"patterns", required_argument, NULL, 'P'}, {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0}};
 	struct explain x = {.colours = isatty(STDOUT_FILENO) != 0};
 	struct err e;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "p:s:z:P:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "p:s:z:aP:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			x.pack_name = optarg;
@@ -251,6 +326,9 @@ cmd_explain(int argc, char **argv)
 			break;
 		case 'z':
 			x.zone_name = optarg;
+			break;
+		case 'a':
+			x.all = true;
 			break;
 		case 'P':
 			x.patterns = optarg;

@@ -53,6 +53,7 @@ enum extract_outcome {
 	OUTCOME_NO_VALUE,   /* name: a capture that the event needs has no value */
 	OUTCOME_ENDED,      /* the context ended; count memories were dropped */
 	OUTCOME_RESET,
+	OUTCOME_CARRIES, /* the line may carry a user's text that goes on behind it */
 	OUTCOME_DOUBTED /* name: why the line may be a user's text; nothing follows */
 };
 

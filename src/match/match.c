@@ -168,13 +168,13 @@ collect(struct collecting *c, const struct pattern *p, struct slice text)
 	return true;
 }
 
-static bool
-pattern_fits(struct collecting *c, const struct pattern *p, struct slice text)
+static enum match_miss
+try_pattern(struct collecting *c, const struct pattern *p, struct slice text)
 {
 	int n;
 
 	if (text.p == NULL)
-		return false;
+		return MISS_TEXT;
 	n = pcre2_match(
 	    p->code, (PCRE2_SPTR)text.p, text.len, 0, 0, c->m->data, c->m->context);
 	if (n < 0) {
@@ -182,28 +182,44 @@ pattern_fits(struct collecting *c, const struct pattern *p, struct slice text)
 			c->m->errors++;
 			c->m->error_rule = c->match->rule->name;
 		}
-		return false;
+		return MISS_TEXT;
 	}
-	return collect(c, p, text);
+	return collect(c, p, text) ? MISS_NOTHING : MISS_VALUE;
 }
 
-static bool
-rule_fits(struct collecting *c)
+static enum match_miss
+try_rule(struct collecting *c)
 {
 	const struct pack_rule *rule = c->match->rule;
 	size_t room = rule->pattern->capture_count, g;
+	enum match_miss miss;
 
-	if (!logger_fits(rule, c->record) || !level_fits(rule, c->record) ||
-	    !format_fits(rule, c->record))
-		return false;
+	if (!format_fits(rule, c->record))
+		return MISS_FORMAT;
+	if (!logger_fits(rule, c->record))
+		return MISS_LOGGER;
+	if (!level_fits(rule, c->record))
+		return MISS_LEVEL;
 	for (g = 0; g < rule->guard_count; g++)
 		room += rule->guards[g].pattern->capture_count;
 	c->match->captures = arena_alloc(c->arena, room * sizeof(*c->match->captures));
-	for (g = 0; g < rule->guard_count; g++)
-		if (!pattern_fits(c, rule->guards[g].pattern,
-			record_field(c->record, rule->guards[g].field)))
-			return false;
-	return pattern_fits(c, rule->pattern, c->record->part[PART_MESSAGE]);
+	for (g = 0; g < rule->guard_count; g++) {
+		miss = try_pattern(c, rule->guards[g].pattern,
+		    record_field(c->record, rule->guards[g].field));
+		if (miss != MISS_NOTHING)
+			return miss == MISS_TEXT ? MISS_FIELD : miss;
+	}
+	return try_pattern(c, rule->pattern, c->record->part[PART_MESSAGE]);
+}
+
+enum match_miss
+matcher_try(struct matcher *m, const struct record *r, const struct pack_rule *rule,
+    struct arena *a)
+{
+	struct match match = {.rule = rule};
+	struct collecting c = {m, r, a, &match};
+
+	return try_rule(&c);
 }
 
 size_t
@@ -217,7 +233,7 @@ matcher_record(
 		struct match match = {.rule = &m->pack->rules[i]};
 		struct collecting c = {m, r, a, &match};
 
-		if (!rule_fits(&c))
+		if (try_rule(&c) != MISS_NOTHING)
 			continue;
 		if (matches == NULL)
 			matches = arena_alloc(a, m->pack->rule_count * sizeof(*matches));

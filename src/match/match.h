@@ -43,6 +43,20 @@ void matcher_free(struct matcher *m);
 size_t matcher_record(
     struct matcher *m, const struct record *r, struct arena *a, struct match **matches_r);
 
+/* Why a rule does not fit a record, for explain: the first thing that is in the way. */
+enum match_miss {
+	MISS_NOTHING, /* it fits */
+	MISS_FORMAT,
+	MISS_LOGGER,
+	MISS_LEVEL,
+	MISS_FIELD,
+	MISS_TEXT, /* the message is not of the rule's form */
+	MISS_VALUE /* a capture is not what its type says, or not what a field says */
+};
+
+enum match_miss matcher_try(struct matcher *m, const struct record *r,
+    const struct pack_rule *rule, struct arena *a);
+
 /*
  * Patterns that PCRE2 gave up on (match limit) since the start: never taken for
  * "no match" in silence.  rule_r (may be NULL) is the last such rule's name.
