@@ -156,10 +156,12 @@ nudge(struct postgresql *s)
  */
 static const char settings[] =
     "SET search_path = hearsay; SET statement_timeout = '10s'; "
-    "SET idle_in_transaction_session_timeout = '15s'; SET idle_session_timeout = 0; "
+    "SET idle_in_transaction_session_timeout = '15s'; "
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
     "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
-    "SET bytea_output = 'hex'; "
+    /* Not known to every version: who rests for a night keeps its locks. */
+    "SELECT set_config(name, '0', false) FROM pg_settings "
+    "  WHERE name = 'idle_session_timeout'; "
     "SELECT set_config('synchronous_commit', 'on', false) "
     "  WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 

@@ -19,7 +19,7 @@
  * The server ends a statement sooner (statement_timeout): this is for one that
  * stopped, with a network that goes on to take our bytes.
  */
-#define ANSWER_MS 20000
+#define ANSWER_MS 15000
 #define REST_MS 500 /* between two attempts to connect, at the least */
 
 /* Of pg_type, where they are the same in every server for ever. */
@@ -136,13 +136,15 @@ fail(struct pq *p, const char *message, const char *state, struct err *e)
 	for (i = 0; state != NULL && i < sizeof(ways_on) / sizeof(ways_on[0]); i++)
 		if (strncmp(state, ways_on[i].state, strlen(ways_on[i].state)) == 0)
 			way = ways_on[i].way;
-	buf_adds(&b, message[0] == '\0' ? "the connection is lost" : message);
-	while (b.len > 0 && (b.p[b.len - 1] == '\n' || b.p[b.len - 1] == ' '))
+	for (; *message != '\0'; message++)
+		if (strchr(" \t\n", *message) == NULL)
+			buf_addc(&b, *message);
+		else if (b.len > 0 && b.p[b.len - 1] != ' ')
+			buf_addc(&b, ' ');
+	while (b.len > 0 && b.p[b.len - 1] == ' ')
 		b.p[--b.len] = '\0';
-	for (i = 0; i < b.len; i++)
-		if (b.p[i] == '\n' || b.p[i] == '\t')
-			b.p[i] = ' ';
-	(void)err_set(e, "store %s: %s%s%s", p->name, b.p, way == NULL ? "" : "; ",
+	(void)err_set(e, "store %s: %s%s%s", p->name,
+	    b.len == 0 ? "the connection is lost" : b.p, way == NULL ? "" : "; ",
 	    way == NULL ? "" : way);
 	buf_free(&b);
 	return -1;
