@@ -756,6 +756,21 @@ check_emit(struct loading *l, const config_setting_t *at, const struct pack_rule
 	check_values(l, at, r, emit->source, emit->source_count);
 }
 
+static bool
+is_told_once(const struct pack *p, const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < p->rule_count; i++) {
+		const struct pack_emit *emit = p->rules[i].emit;
+
+		if (emit != NULL && emit->unless_told && emit->type != NULL &&
+		    strcmp(emit->type, type) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 check_rules(struct loading *l, const config_setting_t *root)
 {
@@ -780,6 +795,10 @@ check_rules(struct loading *l, const config_setting_t *root)
 		if (r->key != NULL && !has_capture(l->pack, r, r->with_count, r->key))
 			wrong(l, at, "rule \"%s\": nothing captures its key \"%s\"",
 			    r->name, r->key);
+		if (r->renews != NULL && !is_told_once(l->pack, r->renews))
+			wrong(l, at,
+			    "rule \"%s\": no rule tells \"%s\" with \"unless_told\"",
+			    r->name, r->renews);
 		check_emit(l, at, r);
 	}
 }

@@ -341,7 +341,8 @@ rules_must_agree_with_each_other(void **state)
 	    "6: rule \"tell\": nothing captures \"v\"",
 	    "7: rule \"each\": nothing captures \"devices\"",
 	    "8: rule \"keyed\": nothing captures its key \"w\"",
-	    "9: rule \"asks\": \"good\" is remembered by \"u\", which nothing", NULL};
+	    "9: rule \"asks\": \"good\" is remembered by \"u\", which nothing",
+	    "11: rule \"again\": no rule tells \"m\" with \"unless_told\"", NULL};
 
 	(void)state;
 	mistakes(PACK_ABOUT
@@ -352,7 +353,10 @@ rules_must_agree_with_each_other(void **state)
 	    " { name = \"each\"; match = \"abcd %{user_id:u}\"; emit = { type = \"m\"; each = \"devices\"; user_id = \"$u\"; }; },\n"
 	    " { name = \"keyed\"; match = \"abcd %{user_id:u}\"; remember = true; key = \"w\"; },\n"
 	    " { name = \"asks\"; match = \"abcd\"; with = \"good\"; },\n"
-	    " { name = \"good\"; match = \"abcd %{user_id:u}\"; remember = true; key = \"u\"; } );\n",
+	    " { name = \"good\"; match = \"abcd %{user_id:u}\"; remember = true; key = \"u\"; },\n"
+	    " { name = \"again\"; match = \"abcd\"; renews = \"m\"; },\n"
+	    " { name = \"once\"; match = \"abcd %{user_id:u}\"; emit = { type = \"o\"; unless_told = true; user_id = \"$u\"; }; },\n"
+	    " { name = \"anew\"; match = \"abcd\"; renews = \"o\"; } );\n",
 	    want);
 }
 
