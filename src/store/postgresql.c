@@ -736,10 +736,11 @@ postgresql_transaction(const PGresult *r, int row, struct arena *a)
 
 /* The transaction that waits: 1 and *txn_r, 0 where none does. */
 static int
-waiting(struct postgresql *s, const char *appservice, struct arena *a,
+waiting(struct postgresql *s, const char *appservice, int64_t now, struct arena *a,
     struct transaction *txn_r, struct err *e)
 {
-	PGresult *r = pq_query(s->pq, WAITING, DB_ARGS(db_text(appservice)), e);
+	PGresult *r =
+	    pq_query(s->pq, WAITING, DB_ARGS(db_text(appservice), db_number(now)), e);
 	int found;
 
 	if (r == NULL)
@@ -832,7 +833,7 @@ form(struct postgresql *s, const char *appservice, int64_t now, struct arena *a,
 		postgresql_undo(s);
 	buf_free(&g.body.text);
 	/* Read back: what is sent now is what would be sent after a restart. */
-	return found == 1 ? waiting(s, appservice, a, txn_r, e) : found;
+	return found == 1 ? waiting(s, appservice, now, a, txn_r, e) : found;
 }
 
 static int
@@ -841,12 +842,14 @@ postgresql_next_transaction(struct store *store, const char *appservice, int64_t
 {
 	struct postgresql *s = postgresql_of(store);
 	int64_t since;
-	int found = may_send(s, appservice, e);
+	int found = may_send(s, appservice, e), held;
 
-	if (found == 1)
-		found = pq_ask(s->pq, HELD, DB_ARGS(db_text(appservice)), &since, e) == 0;
 	if (found == 1) {
-		found = waiting(s, appservice, a, txn_r, e);
+		held = pq_ask(s->pq, HELD, DB_ARGS(db_text(appservice)), &since, e);
+		found = held == -1 ? -1 : held == 0;
+	}
+	if (found == 1) {
+		found = waiting(s, appservice, now, a, txn_r, e);
 		if (found == 0)
 			found = form(s, appservice, now, a, txn_r, e);
 	}

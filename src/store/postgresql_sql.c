@@ -80,10 +80,12 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"    AND appservice = " APPSERVICE_NAMED(
 	    "$1") ") OR EXISTS (SELECT FROM deliveries WHERE txn IS NULL "
 		  "    AND appservice = " APPSERVICE_NAMED("$1") "))::int::bigint",
-    [WAITING] = "SELECT id, body, events, formed_ms, attempts, first_try_ms, "
-		"  next_try_ms, refusals, refused_ms FROM transactions "
-		"WHERE appservice = " APPSERVICE_NAMED("$1") " AND " WAITS
-							     " ORDER BY seq LIMIT 1",
+    /* An attempt later than now: the clock was set back, and next_try_ms means nothing. */
+    [WAITING] = "SELECT t.id, body, events, formed_ms, attempts, first_try_ms, "
+		"  CASE WHEN last_failure_ms > $2 THEN 0 ELSE next_try_ms END, "
+		"  refusals, refused_ms "
+		"FROM transactions t JOIN appservices a ON a.id = t.appservice "
+		"WHERE a.name = $1 AND " WAITS " ORDER BY seq LIMIT 1",
     [QUEUED] = "SELECT d.id, d.key, d.type, d.queued_ms, e.content, e.ts "
 	       "FROM deliveries d JOIN events e ON e.id = d.event "
 	       "WHERE d.appservice = " APPSERVICE_NAMED(

@@ -148,10 +148,12 @@ static const char *const statements[STATEMENT_COUNT] = {
     [COUNT_WAITING] =
 	"SELECT (SELECT count(*) FROM deliveries WHERE txn IS NULL) + "
 	"  (SELECT coalesce(sum(events), 0) FROM transactions WHERE " WAITS ")",
-    [WAITING] = "SELECT id, body, events, formed_ms, attempts, first_try_ms, "
-		"  next_try_ms, refusals, refused_ms FROM transactions "
-		"WHERE appservice = " APPSERVICE_NAMED("?1") " AND " WAITS
-							     " ORDER BY seq LIMIT 1",
+    /* An attempt later than now: the clock was set back, and next_try_ms means nothing. */
+    [WAITING] = "SELECT t.id, body, events, formed_ms, attempts, first_try_ms, "
+		"  CASE WHEN last_failure_ms > ?2 THEN 0 ELSE next_try_ms END, "
+		"  refusals, refused_ms "
+		"FROM transactions t JOIN appservices a ON a.id = t.appservice "
+		"WHERE a.name = ?1 AND " WAITS " ORDER BY seq LIMIT 1",
     [QUEUED] = "SELECT d.id, d.key, d.type, d.queued_ms, e.content, e.ts "
 	       "FROM deliveries d JOIN events e ON e.id = d.event "
 	       "WHERE d.appservice = " APPSERVICE_NAMED("?1") " AND d.txn IS NULL "
@@ -801,10 +803,11 @@ column_transaction(sqlite3_stmt *st, struct arena *a)
 
 /* The transaction that waits: 1 and *txn_r, 0 where none does. */
 static int
-waiting(struct sqlite *s, const char *appservice, struct arena *a,
+waiting(struct sqlite *s, const char *appservice, int64_t now, struct arena *a,
     struct transaction *txn_r, struct err *e)
 {
-	sqlite3_stmt *st = db_query(s->db, WAITING, DB_ARGS(db_text(appservice)), e);
+	sqlite3_stmt *st =
+	    db_query(s->db, WAITING, DB_ARGS(db_text(appservice), db_number(now)), e);
 	int found;
 
 	if (st == NULL)
@@ -912,12 +915,12 @@ sqlite_next_transaction(struct store *store, const char *appservice, int64_t now
 	if (found == 1)
 		return 0;
 	if (found == 0)
-		found = waiting(s, appservice, a, txn_r, e);
+		found = waiting(s, appservice, now, a, txn_r, e);
 	if (found == 0) {
 		found = form(s, appservice, now, e);
 		/* Read back: what is sent now is what would be sent after a restart. */
 		if (found == 1)
-			found = waiting(s, appservice, a, txn_r, e);
+			found = waiting(s, appservice, now, a, txn_r, e);
 	}
 	if (found == -1)
 		return err_add(e, "cannot get the next transaction for %s", appservice);
