@@ -122,18 +122,34 @@ holder(struct postgresql *s, int64_t lock, struct err *e)
 	return found;
 }
 
+/*
+ * The server takes a moment to see that a session has ended: one that was
+ * killed and is started again must not be refused because of itself.
+ */
+static int
+wait_for_lock(struct postgresql *s, int64_t lock, struct err *e)
+{
+	int rc;
+
+	if (pq_exec(s->pq, "SET lock_timeout = '1s'", e) == -1)
+		return -1;
+	rc = pq_run(s->pq, LOCK, DB_ARGS(db_number(lock)), NULL, e);
+	if (pq_exec(s->pq, "SET lock_timeout = 0", rc == -1 ? NULL : e) == -1)
+		return -1;
+	return rc;
+}
+
 static int
 lock_instance(struct postgresql *s, struct err *e)
 {
-	int64_t lock = postgresql_lock_number("instance", s->instance), got = 0;
+	int64_t lock = postgresql_lock_number("instance", s->instance);
 	struct err who;
 
-	if (pq_ask(s->pq, TRY_LOCK, DB_ARGS(db_number(lock)), &got, e) == -1)
-		return -1;
-	if (got == 1)
+	if (wait_for_lock(s, lock, e) == 0)
 		return 0;
-	if (holder(s, lock, &who) == -1)
-		return err_set(e, "%s", who.text);
+	/* Where nobody has it, it was something else, and that is told. */
+	if (holder(s, lock, &who) != 1)
+		return -1;
 	return err_set(e,
 	    "the instance \"%s\" of the store %s is in use by %s; stop that first, or give "
 	    "one of the two another \"instance\"",
@@ -191,7 +207,7 @@ set_up_own(struct postgresql *s, struct err *e)
 	/* Before anything is changed: a second one of this instance changes nothing. */
 	if (known == -1 || lock_instance(s, e) == -1 ||
 	    (known == 0 && pq_schema_migrate(s->pq, e) == -1) ||
-	    pq_exec(s->pq, "LISTEN hearsay", e) == -1)
+	    pq_schema_use(s->pq, e) == -1 || pq_exec(s->pq, "LISTEN hearsay", e) == -1)
 		return -1;
 	if (epoll_ctl(s->watched, EPOLL_CTL_ADD, pq_fd(s->pq), &watch) == -1)
 		return err_errno(e, "cannot watch the connection to %s", pq_name(s->pq));

@@ -47,6 +47,7 @@ struct postgresql {
 
 enum statement {
 	TRY_LOCK,
+	LOCK,
 	HOLDER,
 	LOCK_ORDER,
 	NOTIFY_OTHERS,

@@ -30,6 +30,7 @@
 
 const char *const postgresql_statements[STATEMENT_COUNT] = {
     [TRY_LOCK] = "SELECT pg_try_advisory_lock($1)::int::bigint",
+    [LOCK] = "SELECT pg_advisory_lock($1)",
     [HOLDER] = "SELECT a.application_name FROM pg_locks l "
 	       "JOIN pg_stat_activity a ON a.pid = l.pid "
 	       "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "

@@ -126,11 +126,15 @@ static const char *const migrations[] = {
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
 
 /*
- * The version of the store, 0 where there is none: two hearsays that are
- * started together must not both make it, so the second waits here.
+ * Two hearsays that are started together must not both make the store, so the
+ * second waits; and who migrates must not take the tables away from under
+ * others that run, of which each shares the second lock.
  */
 #define LOCK_MAKING "SELECT pg_advisory_xact_lock(5216694956355245935)"
+#define TRY_ALONE "SELECT pg_try_advisory_xact_lock(5216694956355245936)::int"
+#define LOCK_USING "SELECT pg_advisory_lock_shared(5216694956355245936)"
 
+/* 0 where there is none. */
 static int
 version_of(struct pq *p, int64_t *version_r, struct err *e)
 {
@@ -185,6 +189,25 @@ set_version(struct pq *p, int64_t version, struct err *e)
 	return pq_exec(p, sql, e);
 }
 
+static int
+migrate(struct pq *p, int64_t version, struct err *e)
+{
+	int64_t alone;
+
+	if (pq_ask_once(p, TRY_ALONE, &alone, e) == -1)
+		return -1;
+	if (alone == 0)
+		return err_set(e,
+		    "hearsays of an older version use the store %s: stop them all, then start "
+		    "this one",
+		    pq_name(p));
+	for (; version < VERSION; version++)
+		if (pq_exec(p, migrations[version], e) == -1 ||
+		    set_version(p, version + 1, e) == -1)
+			return -1;
+	return 0;
+}
+
 int
 pq_schema_migrate(struct pq *p, struct err *e)
 {
@@ -193,15 +216,28 @@ pq_schema_migrate(struct pq *p, struct err *e)
 	if (pq_exec(p, "BEGIN; " LOCK_MAKING, e) == -1 ||
 	    version_of(p, &version, e) == -1)
 		goto undo;
-	for (; version < VERSION; version++)
-		if (pq_exec(p, migrations[version], e) == -1 ||
-		    set_version(p, version + 1, e) == -1)
-			goto undo;
-	if (pq_exec(p, "COMMIT", e) == -1)
+	if ((version < VERSION && migrate(p, version, e) == -1) || pq_commit(p, e) == -1)
 		goto undo;
 	return 0;
 
 undo:
 	pq_rollback(p);
 	return err_add(e, "cannot set up the tables");
+}
+
+int
+pq_schema_use(struct pq *p, struct err *e)
+{
+	if (pq_exec(p, LOCK_USING, e) == -1)
+		return -1;
+	/* Only from here on nobody changes it. */
+	switch (pq_schema_check(p, e)) {
+	case 1:
+		return 0;
+	case 0:
+		return err_set(
+		    e, "the store %s was taken away while we looked", pq_name(p));
+	default:
+		return -1;
+	}
 }

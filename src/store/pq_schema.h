@@ -16,7 +16,13 @@ struct pq;
  */
 int pq_schema_check(struct pq *p, struct err *e);
 
-/* Make the store, or bring an older one to this version, in one transaction. */
+/*
+ * Make the store, or bring an older one to this version, in one transaction;
+ * refused while others use it as it is.
+ */
 int pq_schema_migrate(struct pq *p, struct err *e);
+
+/* Use the store as it is, for as long as the connection lasts: it must be of this version. */
+int pq_schema_use(struct pq *p, struct err *e);
 
 #endif

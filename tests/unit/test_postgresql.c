@@ -378,6 +378,21 @@ order_is_that_of_the_queue(void **state)
 	(void)close(ends[1]);
 }
 
+/* Its tables must not change under one that runs. */
+static void
+migration_waits_for_the_others_to_end(void **state)
+{
+	struct fixture *f = *state;
+
+	open_first(f);
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 1"));
+	assert_null(store_open_as(postgres_url(f->server), "second", STORE_OWN, &f->e));
+	assert_non_null(strstr(f->e.text, "stop them all"));
+	queue_now(f, f->s, 1);
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 2"));
+	store_close(opened(f, "second"));
+}
+
 /* ---- a connection that is lost ---------------------------------------------- */
 
 /* Try until it succeeds, as the daemon does. */
@@ -663,6 +678,7 @@ main(void)
 	    TEST(commit_wakes_the_others),
 	    TEST(logs_belong_to_an_instance),
 	    TEST(order_is_that_of_the_queue),
+	    TEST(migration_waits_for_the_others_to_end),
 	    TEST(server_comes_back_and_all_goes_on),
 	    TEST(idle_one_learns_of_the_loss_and_comes_back),
 	    TEST(right_to_send_ends_with_the_connection),
