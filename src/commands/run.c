@@ -44,6 +44,8 @@ struct log {
 	int64_t last_ts; /* of the last run */
 	bool dirty;      /* its position is not committed */
 	bool foreign;    /* it was said that no pack knows it */
+	bool fresh;      /* nothing of it was read before */
+	bool gap;        /* what stands before the next chunk was not read */
 };
 
 /* A glob of the configuration; each path that it matches becomes a log. */
@@ -359,10 +361,18 @@ take_lines(void *arg, const struct tail_chunk *c)
 	}
 	log->tail_log = c->log;
 	if (find_pack(log, c)) {
-		const struct teller_chunk chunk = {
-		    c->file, c->offset, c->data, c->len, c->again, c->mtime_ms};
+		const struct teller_chunk chunk = {.file = c->file,
+		    .offset = c->offset,
+		    .data = c->data,
+		    .len = c->len,
+		    .again = c->again,
+		    .fallback_ms = c->mtime_ms,
+		    .gap = log->gap || (log->fresh && c->offset > 0)};
 
 		teller_chunk(log->teller_log, &chunk, r->arena, &events, NULL);
+		log->gap = log->fresh = false;
+	} else {
+		log->gap = true;
 	}
 	for (ev = events.first; ev != NULL; ev = next) {
 		next = ev->next;
@@ -395,7 +405,10 @@ file_moved(void *arg, struct tail_log *tail_log)
 static void
 bytes_lost(void *arg, struct tail_log *tail_log, uint64_t bytes, const char *why)
 {
+	struct log *log = tail_log_cookie(tail_log);
+
 	(void)arg;
+	log->gap = true;
 	say(LOG_WARNING, "log=%s gap=%" PRIu64 " bytes: %s", tail_log_path(tail_log),
 	    bytes, why);
 }
@@ -430,6 +443,7 @@ new_log(struct run *r, const struct config_server *server,
 	log->path = xstrdup(path);
 	log->teller = r->tellers[server - r->config->servers];
 	log->last_ts = INT64_MIN;
+	log->fresh = true;
 	log->next = r->logs;
 	r->logs = log;
 	if (pack != NULL)
@@ -442,8 +456,10 @@ known_of(struct log *log, struct checkpoint **cps_r, size_t *count_r, struct err
 {
 	if (store_checkpoints(log->run->store, log->path, cps_r, count_r, e) == -1)
 		return -1;
-	if (*count_r > 0)
+	if (*count_r > 0) {
 		log->last_ts = (*cps_r)[*count_r - 1].last_ts;
+		log->fresh = false;
+	}
 	if (log->teller_log != NULL)
 		teller_log_set_last_ts(log->teller_log, log->last_ts);
 	return 0;

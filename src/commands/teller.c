@@ -1,6 +1,7 @@
 #include "commands/teller.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "base/mem.h"
@@ -29,7 +30,10 @@ struct teller_log {
 	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
 	uint64_t doubted;
 	uint64_t carrier_file, carrier_offset; /* the line behind which doubt began */
-	bool open; /* the newest line remembered an open end; what follows it decides */
+	uint64_t file;                         /* of the newest chunk */
+	uint64_t
+	    written; /* bytes of the server's in a log with envelopes; see position */
+	bool open;   /* the newest line remembered an open end; what follows it decides */
 };
 
 /* One chunk on its way. */
@@ -39,6 +43,7 @@ struct telling {
 	struct arena *arena;
 	struct account_events *out;
 	const struct teller_trace *trace;
+	size_t measured; /* of the chunk, in log->written */
 };
 
 struct teller *
@@ -65,6 +70,12 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->shadow = extract_log_new(t->shadow, pack);
 	LL_PREPEND(t->logs, log);
 	return log;
+}
+
+void
+teller_log_envelope(struct teller_log *log, enum envelope_kind kind)
+{
+	decoder_set_envelope(log->decoder, kind);
 }
 
 void
@@ -148,21 +159,54 @@ take_doubted(struct telling *t, const struct extract_line *line,
 	}
 }
 
+static struct slice
+line_from(struct slice chunk, size_t offset)
+{
+	const char *p = chunk.p + offset;
+	const char *newline = memchr(p, '\n', chunk.len - offset);
+
+	return (struct slice){
+	    p, newline == NULL ? chunk.len - offset : (size_t)(newline - p)};
+}
+
+/*
+ * A place in the log for doubt, which counts a user's bytes: those of envelopes
+ * are not his, else a few newlines would carry him out of reach.
+ */
+static uint64_t
+position(struct telling *t, size_t offset)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+	struct teller_log *log = t->log;
+	struct slice line;
+
+	if (!decoder_wrapped(log->decoder))
+		return t->chunk->offset + offset;
+	while (t->measured < offset) {
+		line = line_from(chunk, t->measured);
+		log->written += decoder_least(log->decoder, line);
+		t->measured += line.len + 1;
+	}
+	return log->written;
+}
+
 /*
  * In a log with lines that users can forge every line is doubted, whatever its
  * own format: a forged line may be of another.
  */
 static enum doubt_verdict
-judge(struct teller_log *log, const struct record *record, uint64_t offset,
+judge(struct telling *t, const struct record *record, size_t offset,
     const struct match *matches, size_t count, const char **why_r)
 {
+	struct teller_log *log = t->log;
 	enum doubt_verdict verdict;
 
 	if (log->doubt == NULL && record->format->forgeable)
 		log->doubt = doubt_new(log->pack);
 	if (log->doubt == NULL)
 		return DOUBT_NONE;
-	verdict = doubt_record(log->doubt, offset, record, matches, count, why_r);
+	verdict =
+	    doubt_record(log->doubt, position(t, offset), record, matches, count, why_r);
 	if (verdict == DOUBT_NONE && resets(matches, count))
 		doubt_reset(log->doubt);
 	return verdict;
@@ -183,20 +227,25 @@ settle(struct telling *t, const struct extract_line *line)
 		log->carrier_file = line->file;
 		log->carrier_offset = line->offset;
 	}
+	for (i = 0; t->trace != NULL && i < line->match_count; i++)
+		if (line->matches[i].rule->raw > 0)
+			t->trace->rule(
+			    t->trace->arg, &line->matches[i], OUTCOME_CARRIES, NULL, 0);
 	for (i = 0; i < line->match_count; i++)
 		if (line->matches[i].rule->ends && doubt_settled(log->doubt))
 			(void)extract_adopt(log->extract, log->shadow,
 			    line->record->part[PART_CONTEXT], t->arena);
 }
 
+/* u ends at offset of the chunk. */
 static void
-take_line(struct telling *t, struct slice line, size_t offset)
+take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 {
 	struct teller_log *log = t->log;
 	struct record record;
 	struct extract_line taken = {
-	    .file = t->chunk->file,
-	    .offset = t->chunk->offset + offset,
+	    .file = u->place.file,
+	    .offset = u->place.offset,
 	    .record = &record,
 	    .again = t->chunk->again,
 	};
@@ -206,18 +255,18 @@ take_line(struct telling *t, struct slice line, size_t offset)
 	int is_record;
 
 	is_record =
-	    decoder_line(log->decoder, line, t->chunk->fallback_ms, t->arena, &record);
+	    decoder_unwrapped(log->decoder, u, t->chunk->fallback_ms, t->arena, &record);
 	if (is_record == 1) {
 		taken.match_count =
 		    matcher_record(log->matcher, &record, t->arena, &matches);
 		taken.matches = matches;
 	}
 	if (t->trace != NULL)
-		t->trace->line(t->trace->arg, t->chunk, offset, line,
+		t->trace->line(t->trace->arg, t->chunk, offset, u->line,
 		    is_record == 1 ? &record : NULL, taken.match_count);
 	if (taken.match_count == 0)
 		return;
-	verdict = judge(log, &record, taken.offset, matches, taken.match_count, &why);
+	verdict = judge(t, &record, offset, matches, taken.match_count, &why);
 	if (verdict != DOUBT_NONE) {
 		take_doubted(t, &taken, verdict, why);
 		return;
@@ -235,38 +284,97 @@ take_line(struct telling *t, struct slice line, size_t offset)
  * that is no record, or that can't be true.  Half of a device id is not told.
  */
 static void
-look_behind_open_end(struct telling *t, struct slice following, size_t offset)
+look_behind_open_end(struct telling *t, const struct unwrapped *following, size_t offset)
 {
 	struct teller_log *log = t->log;
 	struct record record;
 	const char *why;
 
 	log->open = false;
-	if (decoder_line(
+	if (decoder_unwrapped(
 		log->decoder, following, t->chunk->fallback_ms, t->arena, &record) == 1 &&
-	    judge(log, &record, t->chunk->offset + offset, NULL, 0, &why) == DOUBT_NONE)
+	    judge(t, &record, offset, NULL, 0, &why) == DOUBT_NONE)
 		return;
 	extract_torn(log->extract);
 	if (t->trace != NULL)
 		t->trace->torn(t->trace->arg);
 }
 
+/* A line that stands in the chunk as it is. */
+static struct unwrapped
+as_it_stands(const struct telling *t, struct slice line, size_t offset)
+{
+	return (struct unwrapped){.line = line,
+	    .place = {t->chunk->file, t->chunk->offset + offset},
+	    .ms = INT64_MIN};
+}
+
+/* Of lines that stand in the chunk whole, those that hold a literal. */
+static void
+take_candidates(struct telling *t)
+{
+	struct teller_log *log = t->log;
+	struct unwrapped u;
+	struct slice line;
+	size_t offset;
+
+	scan_begin(log->scan, t->chunk->data, t->chunk->len);
+	if (log->open && scan_following(log->scan, &line, &offset) == 1) {
+		u = as_it_stands(t, line, offset);
+		look_behind_open_end(t, &u, offset);
+	}
+	while (scan_next(log->scan, &line, &offset) == 1) {
+		u = as_it_stands(t, line, offset);
+		take_line(t, &u, offset);
+		if (log->open && scan_following(log->scan, &line, &offset) == 1) {
+			u = as_it_stands(t, line, offset);
+			look_behind_open_end(t, &u, offset);
+		}
+	}
+}
+
+/* Where lines come in pieces a literal may be cut too: they are joined first. */
+static void
+take_pieces(struct telling *t)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+	struct teller_log *log = t->log;
+	struct slice line, held;
+	struct unwrapped u;
+	size_t offset, at;
+
+	for (offset = 0; offset < chunk.len; offset += line.len + 1) {
+		line = line_from(chunk, offset);
+		if (!decoder_unwrap(log->decoder, line,
+			(struct line_place){t->chunk->file, t->chunk->offset + offset},
+			t->chunk->fallback_ms, t->arena, &u))
+			continue;
+		if (log->open)
+			look_behind_open_end(t, &u, offset);
+		scan_begin(log->scan, u.line.p, u.line.len);
+		if (scan_next(log->scan, &held, &at) == 1)
+			take_line(t, &u, offset);
+	}
+}
+
 void
 teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
     struct account_events *out, const struct teller_trace *trace)
 {
-	struct telling t = {log, c, a, out, trace};
-	struct slice line;
-	size_t offset;
+	const struct slice lines = {c->data, c->len};
+	struct telling t = {
+	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
 
-	scan_begin(log->scan, c->data, c->len);
-	if (log->open && scan_following(log->scan, &line, &offset) == 1)
-		look_behind_open_end(&t, line, offset);
-	while (scan_next(log->scan, &line, &offset) == 1) {
-		take_line(&t, line, offset);
-		if (log->open && scan_following(log->scan, &line, &offset) == 1)
-			look_behind_open_end(&t, line, offset);
-	}
+	log->file = c->file;
+	if (c->gap)
+		decoder_gap(log->decoder);
+	decoder_look(log->decoder, lines, c->fallback_ms, a);
+	if (decoder_cut(log->decoder, lines))
+		take_pieces(&t);
+	else
+		take_candidates(&t);
+	if (log->doubt != NULL)
+		(void)position(&t, c->len);
 }
 
 void
@@ -275,20 +383,46 @@ teller_log_clock(struct teller_log *log, int64_t now)
 	extract_log_clock(log->extract, now);
 }
 
+/*
+ * Files of a log come in order: what is not of the newest one, nor of the
+ * piece's, is older than that.
+ */
+static bool
+piece_is_older(
+    const struct teller_log *log, struct line_place piece, uint64_t file, uint64_t offset)
+{
+	if (piece.file == file)
+		return piece.offset < offset;
+	return file == log->file;
+}
+
 bool
 teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r)
 {
 	bool needed = extract_needs(log->extract, file_r, offset_r);
+	struct line_place piece;
 
-	if (log->doubt == NULL || !doubt_in_zone(log->doubt))
-		return needed;
 	/* A request that was open when the doubt began stands before it in any case. */
-	if (!needed ||
-	    (*file_r == log->carrier_file && log->carrier_offset < *offset_r)) {
+	if (log->doubt != NULL && doubt_in_zone(log->doubt) &&
+	    (!needed ||
+		(*file_r == log->carrier_file && log->carrier_offset < *offset_r))) {
 		*file_r = log->carrier_file;
 		*offset_r = log->carrier_offset;
+		needed = true;
 	}
-	return true;
+	if (decoder_needs(log->decoder, &piece) &&
+	    (!needed || piece_is_older(log, piece, *file_r, *offset_r))) {
+		*file_r = piece.file;
+		*offset_r = piece.offset;
+		needed = true;
+	}
+	return needed;
+}
+
+uint64_t
+teller_log_long_lines(const struct teller_log *log)
+{
+	return decoder_long_lines(log->decoder);
 }
 
 int64_t

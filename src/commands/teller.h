@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decode/envelope.h"
 #include "extract/extract.h"
 
 struct account_events;
@@ -29,6 +30,9 @@ void teller_free(struct teller *t); /* and its logs */
 struct teller_log *teller_log_new(
     struct teller *t, const struct pack *pack, const struct zone *zone);
 
+/* The envelope of its lines, if it is configured: before the first chunk. */
+void teller_log_envelope(struct teller_log *log, enum envelope_kind kind);
+
 /* Whole lines of one file. */
 struct teller_chunk {
 	uint64_t file;
@@ -37,6 +41,7 @@ struct teller_chunk {
 	size_t len;
 	bool again;          /* rebuild memory only */
 	int64_t fallback_ms; /* the time of lines that have none */
+	bool gap; /* what stands before it was not read; it may begin within a line */
 };
 
 /* What explain is told of each line that was taken apart; may be NULL. */
@@ -57,8 +62,10 @@ void teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct a
 /* As extract_log_clock. */
 void teller_log_clock(struct teller_log *log, int64_t now);
 
-/* As extract_needs. */
+/* As extract_needs; a line of which only pieces came is needed as well. */
 bool teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r);
+/* Lines that came in pieces and were passed over for their length. */
+uint64_t teller_log_long_lines(const struct teller_log *log);
 /* The UTC ms of the newest line, INT64_MIN if none; and to set it from a checkpoint. */
 int64_t teller_log_last_ts(const struct teller_log *log);
 void teller_log_set_last_ts(struct teller_log *log, int64_t ts);

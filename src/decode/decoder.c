@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "base/zone.h"
-#include "decode/envelope.h"
 #include "decode/format.h"
 #include "decode/timestamp.h"
 #include "pack/pack.h"
 
 #define ESC '\033'
+#define LOOK_LINES 64 /* of a log, to find its envelope */
 
 /*
  * Do the lines end in CR LF?  They do as long as every line did; one that does
@@ -23,7 +23,9 @@ struct decoder {
 	struct format_tools tools;
 	enum format_kind kind; /* of the newest record's format */
 	bool coloured;         /* a line was a record of a coloured format: all are */
-	bool bare; /* a line was a record without any envelope: there is none */
+	enum envelope_kind envelope;
+	bool configured; /* the lines don't change it */
+	struct join *join;
 	enum line_end outer_end, inner_end;
 	int64_t last_ts;
 };
@@ -37,6 +39,7 @@ decoder_new(const struct pack *pack, const struct zone *zone)
 	d->zone = zone;
 	d->kind = pack->format_count > 0 ? pack->formats[0].kind : FORMAT_REGEX;
 	d->last_ts = INT64_MIN;
+	d->join = join_new();
 	format_tools_init(&d->tools, pack);
 	return d;
 }
@@ -47,7 +50,29 @@ decoder_free(struct decoder *d)
 	if (d == NULL)
 		return;
 	format_tools_clear(&d->tools);
+	join_free(d->join);
 	free(d);
+}
+
+/*
+ * What a power cut or a truncation under a writer that does not append leaves
+ * before a line is none of it.
+ */
+static struct slice
+plain_line(struct slice line)
+{
+	while (line.len > 0 && line.p[0] == '\0') {
+		line.p++;
+		line.len--;
+	}
+	return line;
+}
+
+static struct slice
+without_cr(struct slice line)
+{
+	line.len -= line.len > 0 && line.p[line.len - 1] == '\r';
+	return line;
 }
 
 static struct slice
@@ -59,9 +84,7 @@ cut_cr(enum line_end *end, struct slice line)
 		*end = cr ? END_CRLF : END_LF;
 	else if (!cr)
 		*end = END_LF;
-	if (*end == END_CRLF)
-		line.len--;
-	return line;
+	return *end == END_CRLF ? without_cr(line) : line;
 }
 
 /* The length of the colour sequence at p (ESC [ numbers m), 0 if there is none. */
@@ -174,26 +197,192 @@ find_format(struct decoder *d, struct slice line, int64_t envelope_ms,
 	return 0;
 }
 
+/* ---- envelopes ------------------------------------------------------------------ */
+
+static bool
+unwrap(struct decoder *d, enum envelope_kind kind, struct slice line, int64_t fallback_ms,
+    struct arena *a, struct wrapped *w_r)
+{
+	const struct envelope_clock clock = {d->zone, d->last_ts, fallback_ms};
+
+	/* Behind Docker's object it is of the line's end; elsewhere of what is inside. */
+	if (kind == ENVELOPE_DOCKER_JSON)
+		line = without_cr(line);
+	return envelope_open(kind, line, &clock, a, w_r);
+}
+
+/* What a line shows of its log's envelope; ENVELOPE_AUTO if nothing. */
+static enum envelope_kind
+envelope_of(struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a)
+{
+	struct record record;
+	struct wrapped w;
+
+	if (unwrap(d, ENVELOPE_DOCKER_JSON, line, fallback_ms, a, &w))
+		return ENVELOPE_DOCKER_JSON;
+	if (unwrap(d, ENVELOPE_CRI, line, fallback_ms, a, &w))
+		return ENVELOPE_CRI;
+	if (find_format(d, without_cr(line), INT64_MIN, fallback_ms, a, &record))
+		return ENVELOPE_NONE;
+	/* Other lines can look like syslog's: it must hold a record. */
+	if (unwrap(d, ENVELOPE_SYSLOG, line, fallback_ms, a, &w) &&
+	    find_format(d, without_cr(w.inner), w.ms, fallback_ms, a, &record))
+		return ENVELOPE_SYSLOG;
+	return ENVELOPE_AUTO;
+}
+
+void
+decoder_set_envelope(struct decoder *d, enum envelope_kind kind)
+{
+	d->envelope = kind;
+	d->configured = kind != ENVELOPE_AUTO;
+}
+
+/*
+ * A line without envelope anywhere decides: a collector lets none through,
+ * while a user may get something that looks like an envelope into a bare log.
+ */
+void
+decoder_look(struct decoder *d, struct slice lines, int64_t fallback_ms, struct arena *a)
+{
+	const char *p = lines.p, *end = lines.p + lines.len, *newline;
+	const struct decoder before = *d;
+	enum envelope_kind found = ENVELOPE_AUTO, kind;
+	unsigned n;
+
+	for (n = 0; d->envelope == ENVELOPE_AUTO && n < LOOK_LINES && p < end; n++) {
+		newline = memchr(p, '\n', (size_t)(end - p));
+		if (newline == NULL)
+			newline = end;
+		kind = envelope_of(d,
+		    plain_line((struct slice){p, (size_t)(newline - p)}), fallback_ms, a);
+		if (kind == ENVELOPE_NONE || found == ENVELOPE_AUTO)
+			found = kind;
+		if (kind == ENVELOPE_NONE)
+			break;
+		p = newline < end ? newline + 1 : end;
+	}
+	/* The lines come again, and tell then what they tell. */
+	d->kind = before.kind;
+	d->coloured = before.coloured;
+	d->last_ts = before.last_ts;
+	if (d->envelope == ENVELOPE_AUTO)
+		d->envelope = found;
+}
+
+void
+decoder_gap(struct decoder *d)
+{
+	join_gap(d->join);
+}
+
+bool
+decoder_cut(const struct decoder *d, struct slice lines)
+{
+	const char *p = lines.p, *end = lines.p + lines.len, *newline;
+
+	if (!envelope_cuts(d->envelope))
+		return false;
+	if (join_waits(d->join))
+		return true;
+	for (; p < end; p = newline + 1) {
+		newline = memchr(p, '\n', (size_t)(end - p));
+		if (newline == NULL)
+			newline = end;
+		if (!envelope_ends_line(
+			d->envelope, (struct slice){p, (size_t)(newline - p)}))
+			return true;
+	}
+	return false;
+}
+
+bool
+decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
+    int64_t fallback_ms, struct arena *a, struct unwrapped *u_r)
+{
+	struct wrapped w;
+	bool joined;
+
+	*u_r = (struct unwrapped){.line = line, .place = at, .ms = INT64_MIN};
+	if (!envelope_cuts(d->envelope) ||
+	    !unwrap(d, d->envelope, plain_line(line), fallback_ms, a, &w))
+		return true;
+	if (!join_take(d->join, &w, at, &u_r->line, &u_r->place, &joined))
+		return false;
+	u_r->ms = w.ms;
+	u_r->wrapped = true;
+	return true;
+}
+
+static int
+open_line(struct decoder *d, struct slice line, int64_t ms, int64_t fallback_ms,
+    struct arena *a, struct record *r_r)
+{
+	return find_format(d, cut_cr(&d->inner_end, line), ms, fallback_ms, a, r_r);
+}
+
+int
+decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fallback_ms,
+    struct arena *a, struct record *r_r)
+{
+	if (!u->wrapped)
+		return decoder_line(d, u->line, fallback_ms, a, r_r);
+	return open_line(d, u->line, u->ms, fallback_ms, a, r_r);
+}
+
+/*
+ * The log shows itself to be bare, which is for good: else a user's text could
+ * pose as an envelope.  Only what cuts lines at every newline lets no bare line
+ * of a user's through.
+ */
+static int
+bare_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a,
+    struct record *r_r)
+{
+	if (d->envelope == ENVELOPE_AUTO || d->envelope == ENVELOPE_SYSLOG ||
+	    (d->configured && d->envelope != ENVELOPE_NONE) ||
+	    !find_format(d, line, INT64_MIN, fallback_ms, a, r_r))
+		return 0;
+	d->envelope = ENVELOPE_NONE;
+	return 1;
+}
+
 int
 decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a,
     struct record *r_r)
 {
-	struct slice inner;
-	int64_t envelope_ms;
+	struct wrapped w;
 
-	line = cut_cr(&d->outer_end, line);
-	/* Once bare, always bare: else a user's text could pose as an envelope. */
-	if (!d->bare &&
-	    envelope_open(ENVELOPE_DOCKER_JSON, line, a, &inner, &envelope_ms)) {
-		if (inner.p == NULL)
-			return 0;
-		inner = cut_cr(&d->inner_end, inner);
-		return find_format(d, inner, envelope_ms, fallback_ms, a, r_r);
-	}
-	if (!find_format(d, line, INT64_MIN, fallback_ms, a, r_r))
-		return 0;
-	d->bare = true;
-	return 1;
+	line = plain_line(line);
+	if (d->envelope == ENVELOPE_AUTO)
+		d->envelope = envelope_of(d, line, fallback_ms, a);
+	if (unwrap(d, d->envelope, line, fallback_ms, a, &w))
+		return w.partial ? 0 : open_line(d, w.inner, w.ms, fallback_ms, a, r_r);
+	return bare_line(d, cut_cr(&d->outer_end, line), fallback_ms, a, r_r);
+}
+
+bool
+decoder_needs(const struct decoder *d, struct line_place *place_r)
+{
+	return join_needs(d->join, place_r);
+}
+
+bool
+decoder_wrapped(const struct decoder *d)
+{
+	return d->envelope > ENVELOPE_NONE;
+}
+
+size_t
+decoder_least(const struct decoder *d, struct slice line)
+{
+	return envelope_least(d->envelope, line);
+}
+
+uint64_t
+decoder_long_lines(const struct decoder *d)
+{
+	return join_long_lines(d->join);
 }
 
 int64_t

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decode/envelope.h"
+#include "decode/join.h"
 #include "decode/record.h"
 
 struct arena;
@@ -23,11 +25,61 @@ struct zone;
 struct decoder *decoder_new(const struct pack *pack, const struct zone *zone);
 void decoder_free(struct decoder *d);
 
+/* The envelope as configured; else, or with ENVELOPE_AUTO, the lines show it. */
+void decoder_set_envelope(struct decoder *d, enum envelope_kind kind);
+
+/*
+ * Find the envelope from the first of these lines, if it is not known yet.  One
+ * line alone could be a user's; among its neighbours it can't pose as what a
+ * collector wrote.
+ */
+void decoder_look(
+    struct decoder *d, struct slice lines, int64_t fallback_ms, struct arena *a);
+
+/* What stands before the next line was not read: it may be the rest of a cut one. */
+void decoder_gap(struct decoder *d);
+
+/*
+ * May any of these lines be a piece of a longer one?  Then each of them has to
+ * go through decoder_unwrap, in order; else none need.
+ */
+bool decoder_cut(const struct decoder *d, struct slice lines);
+
+/* A line out of its envelope, whole. */
+struct unwrapped {
+	struct slice line;
+	struct line_place place; /* where it began */
+	int64_t ms;              /* of the envelope; INT64_MIN: none */
+	bool wrapped; /* line is what an envelope held; else as it stands in the log */
+};
+
+/*
+ * Take the next line, which stands at at.  true and *u_r (until the next call,
+ * or as long as line and arena), for decoder_unwrapped; false: it is a piece,
+ * or the rest of what is passed over.
+ */
+bool decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
+    int64_t fallback_ms, struct arena *a, struct unwrapped *u_r);
+
+/* As decoder_line, for what decoder_unwrap gave. */
+int decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fallback_ms,
+    struct arena *a, struct record *r_r);
+
+/* Where the oldest line began that has not ended; false: there is none. */
+bool decoder_needs(const struct decoder *d, struct line_place *place_r);
+
+/* Is it a log with envelopes; and as many bytes of line are the server's at least. */
+bool decoder_wrapped(const struct decoder *d);
+size_t decoder_least(const struct decoder *d, struct slice line);
+
+/* Joined lines that were passed over for their length. */
+uint64_t decoder_long_lines(const struct decoder *d);
+
 /*
  * Take line (without its newline) apart.  fallback_ms is the time of a line
  * that has none.  1 and *r_r: a record.  0: no record of this pack; the line
  * goes on with the record before it (a traceback, a message with a newline in
- * it), or is foreign.
+ * it), or is foreign, or a piece of a line.
  */
 int decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms,
     struct arena *a, struct record *r_r);

@@ -1,12 +1,73 @@
 #include "decode/envelope.h"
 
 #include <json-c/json.h>
-#include <stdbool.h>
+#include <string.h>
 
+#include "base/zone.h"
 #include "decode/json_line.h"
 #include "decode/timestamp.h"
 
 #define DOCKER_DEPTH 4 /* attrs is an object of strings */
+#define DOCKER_HEAD "{\"log\":\""
+#define DOCKER_TAIL "\",\"stream\":\""
+#define DOCKER_TAIL_REACH 256 /* it is looked for in so many bytes at the line's end */
+#define PRI_MAX 191
+#define DAY_MS (24 * 3600 * 1000LL)
+#define YEARS_TRIED 9 /* one of them has a 29th of February */
+
+/* What is left of the line. */
+struct cursor {
+	const char *p, *end;
+};
+
+static struct slice
+rest_of(const struct cursor *c)
+{
+	return (struct slice){c->p, (size_t)(c->end - c->p)};
+}
+
+static bool
+take(struct cursor *c, const char *text)
+{
+	if (!slice_starts(rest_of(c), text))
+		return false;
+	c->p += strlen(text);
+	return true;
+}
+
+/* What stands before the next space, which is passed over; not empty. */
+static bool
+take_word(struct cursor *c, struct slice *word_r)
+{
+	const char *space = memchr(c->p, ' ', (size_t)(c->end - c->p));
+
+	if (space == NULL || space == c->p)
+		return false;
+	*word_r = (struct slice){c->p, (size_t)(space - c->p)};
+	c->p = space + 1;
+	return true;
+}
+
+/* A time with its zone. */
+static bool
+read_time(struct slice text, int64_t *ms_r)
+{
+	struct timestamp ts;
+
+	if (timestamp_parse(TIME_ISO, text, &ts) == -1 || ts.local)
+		return false;
+	*ms_r = ts.ms;
+	return true;
+}
+
+static bool
+read_stream(struct slice name, unsigned *stream_r)
+{
+	*stream_r = slice_is(name, "stderr") ? STREAM_STDERR : STREAM_STDOUT;
+	return *stream_r == STREAM_STDERR || slice_is(name, "stdout");
+}
+
+/* ---- Docker ------------------------------------------------------------------- */
 
 static struct json_object *
 member(struct json_object *o, const char *name, enum json_type type)
@@ -19,60 +80,371 @@ member(struct json_object *o, const char *name, enum json_type type)
 	return value;
 }
 
-/* The envelope's own time: always with its zone. */
-static bool
-read_time(struct slice text, int64_t *ms_r)
-{
-	struct timestamp ts;
-
-	if (timestamp_parse(TIME_ISO, text, &ts) == -1 || ts.local)
-		return false;
-	*ms_r = ts.ms;
-	return true;
-}
-
 /* Exactly log, stream and time, and attrs if the daemon was told to add labels. */
-static int
-open_docker(
-    struct json_object *o, struct arena *a, struct slice *inner_r, int64_t *time_r)
+static bool
+read_docker(struct json_object *o, struct arena *a, struct wrapped *w_r)
 {
 	struct json_object *log = member(o, "log", json_type_string);
 	struct json_object *stream = member(o, "stream", json_type_string);
 	struct json_object *time = member(o, "time", json_type_string);
 	struct json_object *attrs = member(o, "attrs", json_type_object);
-	struct slice name;
 
 	if (log == NULL || stream == NULL || time == NULL ||
 	    json_object_object_length(o) != (attrs == NULL ? 3 : 4))
-		return 0;
-	name = slice_of(json_object_get_string(stream));
-	if (!slice_is(name, "stdout") && !slice_is(name, "stderr"))
-		return 0;
-	if (!read_time(slice_of(json_object_get_string(time)), time_r))
-		return 0;
-	*inner_r = json_line_text(log, a);
-	if (inner_r->len > 0 && inner_r->p[inner_r->len - 1] == '\n')
-		inner_r->len--;
-	else
-		*inner_r = (struct slice){NULL, 0};
-	return 1;
+		return false;
+	if (!read_stream(slice_of(json_object_get_string(stream)), &w_r->stream) ||
+	    !read_time(slice_of(json_object_get_string(time)), &w_r->ms))
+		return false;
+	w_r->inner = json_line_text(log, a);
+	w_r->partial = w_r->inner.len == 0 || w_r->inner.p[w_r->inner.len - 1] != '\n';
+	if (!w_r->partial)
+		w_r->inner.len--;
+	return true;
 }
 
-int
-envelope_open(enum envelope_kind kind, struct slice line, struct arena *a,
-    struct slice *inner_r, int64_t *time_r)
+static bool
+open_docker(struct slice line, struct arena *a, struct wrapped *w_r)
 {
 	struct json_tokener *tok;
 	struct json_object *o;
-	int rc = 0;
+	bool opened;
 
-	if (kind == ENVELOPE_NONE || line.len == 0 || line.p[0] != '{')
-		return 0;
+	if (line.len == 0 || line.p[0] != '{')
+		return false;
 	tok = json_line_parser(DOCKER_DEPTH);
 	o = json_line_parse(tok, line);
-	if (o != NULL)
-		rc = open_docker(o, a, inner_r, time_r);
+	opened = o != NULL && read_docker(o, a, w_r);
 	(void)json_object_put(o);
 	json_tokener_free(tok);
-	return rc;
+	return opened;
+}
+
+/*
+ * The end of the log's string in a line as Docker itself writes it; NULL in any
+ * other.  Within the string a quote stands behind a backslash, so that the tail
+ * found is never a user's.
+ */
+static const char *
+docker_text_end(struct slice line)
+{
+	const size_t head = strlen(DOCKER_HEAD);
+	size_t reach;
+
+	if (!slice_starts(line, DOCKER_HEAD))
+		return NULL;
+	reach = line.len - head < DOCKER_TAIL_REACH ? line.len - head : DOCKER_TAIL_REACH;
+	return memmem(line.p + line.len - reach, reach, DOCKER_TAIL, strlen(DOCKER_TAIL));
+}
+
+/* Whether the text before end, which is JSON, ends in a newline. */
+static bool
+ends_in_newline(const char *begin, const char *end)
+{
+	const char *p;
+
+	if (end - begin < 2 || end[-1] != 'n')
+		return false;
+	for (p = end - 1; p > begin && p[-1] == '\\'; p--)
+		;
+	return (end - 1 - p) % 2 == 1;
+}
+
+/* The bytes of a JSON string, an escape counted as one. */
+static size_t
+unescaped_least(const char *p, const char *end)
+{
+	const char *slash;
+	size_t n = 0;
+
+	while ((slash = memchr(p, '\\', (size_t)(end - p))) != NULL && end - slash >= 2) {
+		size_t escape = slash[1] == 'u' ? strlen("\\u0000") : strlen("\\n");
+
+		n += (size_t)(slash - p) + 1;
+		p = (size_t)(end - slash) < escape ? end : slash + escape;
+	}
+	return n + (size_t)(end - p);
+}
+
+/* ---- CRI ------------------------------------------------------------------------ */
+
+/* Everything but the text, which is left.  The time is read by who needs it. */
+static bool
+take_cri_head(struct cursor *c, struct slice *time_r, unsigned *stream_r, bool *partial_r)
+{
+	struct slice stream, tags;
+
+	if (!take_word(c, time_r) || !take_word(c, &stream) ||
+	    !read_stream(stream, stream_r))
+		return false;
+	if (!take_word(c, &tags)) { /* an empty text may lack even its space */
+		tags = rest_of(c);
+		c->p = c->end;
+	}
+	if (tags.len == 0 || (tags.len > 1 && tags.p[1] != ':'))
+		return false;
+	*partial_r = tags.p[0] == 'P';
+	return *partial_r || tags.p[0] == 'F';
+}
+
+static bool
+open_cri(struct slice line, struct wrapped *w_r)
+{
+	struct cursor c = {line.p, line.p + line.len};
+	struct slice time;
+
+	if (!take_cri_head(&c, &time, &w_r->stream, &w_r->partial) ||
+	    !read_time(time, &w_r->ms))
+		return false;
+	w_r->inner = rest_of(&c);
+	return true;
+}
+
+/* ---- syslog ------------------------------------------------------------------------ */
+
+/* "<13>"; *there_r is whether there is one.  False where it is wrong. */
+static bool
+take_pri(struct cursor *c, bool *there_r)
+{
+	unsigned pri = 0, digits = 0;
+
+	*there_r = take(c, "<");
+	if (!*there_r)
+		return true;
+	for (; c->p < c->end && *c->p >= '0' && *c->p <= '9' && digits < 3; digits++)
+		pri = pri * 10 + (unsigned)(*c->p++ - '0');
+	return digits > 0 && pri <= PRI_MAX && take(c, ">");
+}
+
+/* One element: [id name="value" ...], where values escape '"', '\\' and ']'. */
+static bool
+take_element(struct cursor *c)
+{
+	bool quoted = false;
+
+	if (!take(c, "["))
+		return false;
+	for (; c->p < c->end; c->p++) {
+		if (quoted && *c->p == '\\' && c->end - c->p > 1)
+			c->p++;
+		else if (*c->p == '"')
+			quoted = !quoted;
+		else if (!quoted && *c->p == ']')
+			return take(c, "]");
+	}
+	return false;
+}
+
+static bool
+take_structured_data(struct cursor *c)
+{
+	if (take(c, "-"))
+		return true;
+	if (!take_element(c))
+		return false;
+	while (c->p < c->end && *c->p == '[')
+		if (!take_element(c))
+			return false;
+	return true;
+}
+
+/* RFC 5424, behind "<pri>1 ". */
+static bool
+open_syslog_5424(struct cursor *c, struct wrapped *w_r)
+{
+	struct slice time, word;
+	unsigned i;
+
+	if (!take_word(c, &time))
+		return false;
+	w_r->ms = INT64_MIN;
+	if (!slice_is(time, "-") && !read_time(time, &w_r->ms))
+		return false;
+	for (i = 0; i < 4; i++) /* host, app, process, message id */
+		if (!take_word(c, &word))
+			return false;
+	if (!take_structured_data(c) || (c->p < c->end && !take(c, " ")))
+		return false;
+	(void)take(c, "\xef\xbb\xbf");
+	w_r->inner = rest_of(c);
+	return true;
+}
+
+/* The stamp in that year, UTC. */
+static bool
+in_year(
+    const struct yearless *y, int year, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	int64_t local;
+
+	if (timestamp_in_year(y, year, &local) == -1)
+		return false;
+	*ms_r = zone_to_utc(clock->zone, local, clock->last_ms);
+	return true;
+}
+
+/* The last such time that is not behind the file's, but for a day of a clock that is wrong. */
+static bool
+last_before(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	int year = timestamp_year(clock->mtime_ms) + 1, i;
+
+	for (i = 0; i < YEARS_TRIED; i++)
+		if (in_year(y, year - i, clock, ms_r) &&
+		    *ms_r <= clock->mtime_ms + DAY_MS)
+			return true;
+	return false;
+}
+
+/*
+ * The first such time that is not before the line before, but for a day; the
+ * file's own time is a bound, lest a clock that was set back by more makes a
+ * year pass.
+ */
+static bool
+tell_year(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	const int64_t last = clock->last_ms;
+	int year, i;
+
+	if (last == INT64_MIN)
+		return last_before(y, clock, ms_r);
+	year = timestamp_year(last) - 1;
+	for (i = 0; i < YEARS_TRIED; i++)
+		if (in_year(y, year + i, clock, ms_r) && *ms_r >= last - DAY_MS)
+			break;
+	if (i < YEARS_TRIED &&
+	    (*ms_r <= clock->mtime_ms + DAY_MS || last > clock->mtime_ms + DAY_MS))
+		return true;
+	return last_before(y, clock, ms_r);
+}
+
+/* The stamp of RFC 3164, or what rsyslog and journalctl may write in its place. */
+static bool
+take_stamp(struct cursor *c, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	struct yearless y;
+	struct slice word;
+	size_t len = timestamp_yearless(rest_of(c), &y);
+
+	if (len == 0)
+		return take_word(c, &word) && read_time(word, ms_r);
+	c->p += len;
+	*ms_r = INT64_MIN;
+	return take(c, " ") && (clock == NULL || tell_year(&y, clock, ms_r));
+}
+
+/* "tag:" or "tag[pid]:", with the space behind it. */
+static bool
+take_tag(struct cursor *c)
+{
+	struct cursor at = *c;
+
+	while (at.p < at.end && *at.p != ' ' && *at.p != ':' && *at.p != '[')
+		at.p++;
+	if (at.p == c->p)
+		return false;
+	if (take(&at, "[")) {
+		while (at.p < at.end && *at.p != ' ' && *at.p != ']')
+			at.p++;
+		if (!take(&at, "]"))
+			return false;
+	}
+	if (!take(&at, ":") || (at.p < at.end && *at.p != ' '))
+		return false;
+	(void)take(&at, " ");
+	*c = at;
+	return true;
+}
+
+static bool
+open_syslog_3164(
+    struct cursor *c, const struct envelope_clock *clock, struct wrapped *w_r)
+{
+	struct slice host;
+
+	if (!take_stamp(c, clock, &w_r->ms))
+		return false;
+	/* What a program wrote to the socket of its own host names none. */
+	if (!take_tag(c) && (!take_word(c, &host) || !take_tag(c)))
+		return false;
+	w_r->inner = rest_of(c);
+	return true;
+}
+
+static bool
+open_syslog(struct slice line, const struct envelope_clock *clock, struct wrapped *w_r)
+{
+	struct cursor c = {line.p, line.p + line.len};
+	bool pri;
+
+	w_r->stream = STREAM_STDOUT;
+	w_r->partial = false;
+	if (!take_pri(&c, &pri))
+		return false;
+	if (pri && take(&c, "1 "))
+		return open_syslog_5424(&c, w_r);
+	return open_syslog_3164(&c, clock, w_r);
+}
+
+/* ---- any -------------------------------------------------------------------------- */
+
+bool
+envelope_open(enum envelope_kind kind, struct slice line,
+    const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r)
+{
+	switch (kind) {
+	case ENVELOPE_AUTO:
+	case ENVELOPE_NONE:
+		break;
+	case ENVELOPE_DOCKER_JSON:
+		return open_docker(line, a, w_r);
+	case ENVELOPE_CRI:
+		return open_cri(line, w_r);
+	case ENVELOPE_SYSLOG:
+		return open_syslog(line, clock, w_r);
+	}
+	return false;
+}
+
+bool
+envelope_cuts(enum envelope_kind kind)
+{
+	return kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_CRI;
+}
+
+bool
+envelope_ends_line(enum envelope_kind kind, struct slice line)
+{
+	struct cursor c = {line.p, line.p + line.len};
+	struct slice time;
+	const char *end;
+	unsigned stream;
+	bool partial;
+
+	if (kind == ENVELOPE_CRI)
+		return take_cri_head(&c, &time, &stream, &partial) && !partial;
+	end = kind == ENVELOPE_DOCKER_JSON ? docker_text_end(line) : NULL;
+	return end != NULL && ends_in_newline(line.p + strlen(DOCKER_HEAD), end);
+}
+
+size_t
+envelope_least(enum envelope_kind kind, struct slice line)
+{
+	struct wrapped w;
+	const char *end;
+
+	switch (kind) {
+	case ENVELOPE_DOCKER_JSON:
+		end = docker_text_end(line);
+		return end == NULL ? 0
+				   : unescaped_least(line.p + strlen(DOCKER_HEAD), end);
+	case ENVELOPE_CRI:
+		return open_cri(line, &w) ? w.inner.len : 0;
+	case ENVELOPE_SYSLOG:
+		return open_syslog(line, NULL, &w) ? w.inner.len : 0;
+	case ENVELOPE_AUTO:
+	case ENVELOPE_NONE:
+		break;
+	}
+	return line.len;
 }

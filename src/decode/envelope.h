@@ -4,22 +4,60 @@
 #ifndef HEARSAY_DECODE_ENVELOPE_H
 #define HEARSAY_DECODE_ENVELOPE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/mem.h"
 
+struct arena;
+struct zone;
+
 enum envelope_kind {
+	ENVELOPE_AUTO, /* found from the lines */
 	ENVELOPE_NONE,
-	ENVELOPE_DOCKER_JSON /* {"log":"…\n","stream":"…","time":"RFC 3339"}, one object a line */
+	ENVELOPE_DOCKER_JSON, /* {"log":"…\n","stream":"…","time":"RFC 3339"}, one object a line */
+	ENVELOPE_CRI, /* "RFC-3339 stdout F …", or P for all but the last piece of a line */
+	ENVELOPE_SYSLOG /* RFC 5424, or RFC 3164 with its own stamp or an RFC 3339 one */
+};
+
+/* A writer's streams; lines of the one are cut apart from those of the other. */
+enum { STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
+
+struct wrapped {
+	struct slice inner; /* without its newline */
+	int64_t ms;         /* UTC, of the envelope; INT64_MIN if it has none */
+	unsigned stream;
+	bool partial; /* inner goes on in the next envelope of its stream */
+};
+
+/* What tells the year of a stamp that has none. */
+struct envelope_clock {
+	const struct zone *zone;
+	int64_t last_ms;  /* of the line before; INT64_MIN: there is none */
+	int64_t mtime_ms; /* the file's: no line in it is of a later day */
 };
 
 /*
- * Take the envelope off: 1 and *inner_r (in line or in the arena, without the
- * newline), *time_r (UTC ms of the envelope, INT64_MIN if none); 0 where line
- * is in no envelope of this kind.  *inner_r is {NULL, 0} where the envelope
- * holds only the beginning of a line (Docker cuts at 16 KiB).
+ * Take the envelope off: true and *w_r, whose inner lies in line or in the
+ * arena; false where line is in no envelope of this kind.  Without a clock a
+ * stamp that names no year is no time.
  */
-int envelope_open(enum envelope_kind kind, struct slice line, struct arena *a,
-    struct slice *inner_r, int64_t *time_r);
+bool envelope_open(enum envelope_kind kind, struct slice line,
+    const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r);
+
+/* Does a collector of this kind cut long lines into pieces? */
+bool envelope_cuts(enum envelope_kind kind);
+
+/*
+ * A look that is much cheaper than to open it: true where line surely is the
+ * envelope of a whole line, or of a line's last piece.
+ */
+bool envelope_ends_line(enum envelope_kind kind, struct slice line);
+
+/*
+ * Another cheap one: as many bytes the server wrote into line at least.  What
+ * counts a user's bytes must not count those of the envelope.
+ */
+size_t envelope_least(enum envelope_kind kind, struct slice line);
 
 #endif

@@ -1,7 +1,10 @@
 #include "decode/timestamp.h"
 
+#include <string.h>
+
 #define SECOND_MS 1000LL
 #define DAY_S 86400LL
+#define YEAR_MAX 9999
 #define EPOCH_DIGITS_MAX 15 /* nothing below overflows */
 
 /* What is left of the text. */
@@ -193,4 +196,65 @@ timestamp_parse(enum time_kind kind, struct slice text, struct timestamp *ts_r)
 		break;
 	}
 	return ok && c.p == c.end ? 0 : -1;
+}
+
+/* ---- stamps without a year ---------------------------------------------------- */
+
+static bool
+take_month(struct cursor *c, int *month_r)
+{
+	static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	const struct slice rest = {c->p, (size_t)(c->end - c->p)};
+	int m;
+
+	for (m = 0; m < 12; m++)
+		if (rest.len >= 3 && memcmp(rest.p, names + 3 * m, 3) == 0) {
+			c->p += 3;
+			*month_r = m + 1;
+			return true;
+		}
+	return false;
+}
+
+size_t
+timestamp_yearless(struct slice text, struct yearless *y_r)
+{
+	struct cursor c = {text.p, text.p + text.len};
+	bool short_day;
+
+	if (!take_month(&c, &y_r->month) || !take(&c, " "))
+		return 0;
+	/* One digit stands behind a second space. */
+	short_day = take(&c, " ");
+	if (!take_number(&c, short_day ? 1 : 2, &y_r->day) || y_r->day < 1 ||
+	    y_r->day > days_in_month(2000, y_r->month) || !take(&c, " ") ||
+	    !take_clock(&c, &y_r->clock_ms))
+		return 0;
+	return (size_t)(c.p - text.p);
+}
+
+int
+timestamp_in_year(const struct yearless *y, int year, int64_t *local_ms_r)
+{
+	if (year < 1 || year > YEAR_MAX || y->day > days_in_month(year, y->month))
+		return -1;
+	*local_ms_r =
+	    days_since_1970(year, y->month, y->day) * DAY_S * SECOND_MS + y->clock_ms;
+	return 0;
+}
+
+int
+timestamp_year(int64_t ms)
+{
+	int low = 1, high = YEAR_MAX + 1;
+
+	while (high - low > 1) {
+		int middle = low + (high - low) / 2;
+
+		if (days_since_1970(middle, 1, 1) * DAY_S * SECOND_MS <= ms)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
 }

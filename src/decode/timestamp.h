@@ -23,4 +23,19 @@ struct timestamp {
  */
 int timestamp_parse(enum time_kind kind, struct slice text, struct timestamp *ts_r);
 
+/* A stamp of RFC 3164, "Nov 23 09:46:28": it does not say of which year. */
+struct yearless {
+	int month, day;
+	int64_t clock_ms; /* since midnight */
+};
+
+/* Read the stamp that text begins with: its length, 0 where there is none. */
+size_t timestamp_yearless(struct slice text, struct yearless *y_r);
+
+/* The stamp in a year, as local time; -1 where that year has no such day. */
+int timestamp_in_year(const struct yearless *y, int year, int64_t *local_ms_r);
+
+/* The year that a UTC time lies in, from 1 to 9999. */
+int timestamp_year(int64_t ms);
+
 #endif

@@ -6,34 +6,47 @@
 
 #include <cmocka.h>
 
+#include "base/zone.h"
 #include "decode/envelope.h"
 
 #define TIME "\"time\":\"2026-11-23T10:00:44.79580482Z\""
 #define TIME_MS 1795428044795
+#define TIME_S 1795428044000
+#define DAY_MS (24 * 3600 * 1000LL)
+
+static struct zone *zone;
 
 static int
 set_up(void **state)
 {
 	*state = arena_new();
-	return 0;
+	zone = zone_open("UTC", NULL);
+	return zone == NULL ? -1 : 0;
 }
 
 static int
 tear_down(void **state)
 {
 	arena_free(*state);
+	zone_close(zone);
 	return 0;
 }
 
+/* 1 and a whole line; 0: no envelope; -1: a piece. */
 static int
 open_slice(struct arena *a, struct slice line, struct slice *inner_r)
 {
-	int64_t ms = 0;
-	int rc = envelope_open(ENVELOPE_DOCKER_JSON, line, a, inner_r, &ms);
+	struct wrapped w;
 
-	if (rc == 1)
-		assert_int_equal(ms, TIME_MS);
-	return rc;
+	if (!envelope_open(ENVELOPE_DOCKER_JSON, line, NULL, a, &w))
+		return 0;
+	assert_int_equal(w.ms, TIME_MS);
+	/* The cheap look agrees. */
+	assert_int_equal(envelope_ends_line(ENVELOPE_DOCKER_JSON, line), !w.partial);
+	assert_true(
+	    envelope_least(ENVELOPE_DOCKER_JSON, line) <= w.inner.len + !w.partial);
+	*inner_r = w.inner;
+	return w.partial ? -1 : 1;
 }
 
 static void
@@ -78,24 +91,237 @@ only_one_newline_is_docker_s(void **state)
 	assert_int_equal(inner.len, 0);
 }
 
+#define PIECE(text) "{\"log\":\"" text "\",\"stream\":\"stdout\"," TIME "}"
+
 /* The daemon cuts at 16 KiB, and may cut a user's text: it must not pass for a whole line. */
 static void
 a_piece_of_a_line_is_no_line(void **state)
 {
+	static const char *const pieces[] = {
+	    PIECE("2026 - on device AB"),
+	    PIECE(""),
+	    PIECE("n"),
+	    PIECE("a\\\\n"), /* a backslash and an n */
+	    PIECE("\\\\n"),
+	    PIECE("\\n\\\\\\\\n"),
+	    PIECE("\\n\\\",\\\"stream\\\":\\\""),
+	};
 	struct slice inner;
+	size_t i;
 
-	assert_int_equal(open_slice(*state,
-			     slice_of("{\"log\":\"2026 - on device AB\",\"stream\":"
-				      "\"stdout\"," TIME "}"),
-			     &inner),
-	    1);
-	assert_null(inner.p);
-	assert_int_equal(
-	    open_slice(*state, slice_of("{\"log\":\"\",\"stream\":\"stdout\"," TIME "}"),
-		&inner),
-	    1);
-	assert_null(inner.p);
+	for (i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+		assert_int_equal(open_slice(*state, slice_of(pieces[i]), &inner), -1);
+	assert_int_equal(open_slice(*state, slice_of(PIECE("\\\\\\n")), &inner), 1);
+	assert_true(slice_is(inner, "\\"));
 }
+
+static void
+what_looks_like_the_tail_is_not(void **state)
+{
+	static const char *const lines[] = {
+	    "{\"log\":\"",
+	    "{\"log\":\",\"stream\":\"",
+	    "{\"log\":\"\",\"stream\":\"",
+	    "{\"log\":\"\\",
+	    "\",\"stream\":\"",
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		assert_false(
+		    envelope_ends_line(ENVELOPE_DOCKER_JSON, slice_of(lines[i])));
+		(void)envelope_least(ENVELOPE_DOCKER_JSON, slice_of(lines[i]));
+	}
+}
+
+/* The bytes of a user are counted, not those that JSON makes of them. */
+static void
+least_bytes(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    envelope_least(ENVELOPE_DOCKER_JSON, slice_of(PIECE("a\\u003c\\\"\\\\b\\n"))),
+	    6);
+	assert_int_equal(
+	    envelope_least(ENVELOPE_DOCKER_JSON, slice_of("{\"log\":1}")), 0);
+	assert_int_equal(
+	    envelope_least(ENVELOPE_CRI, slice_of("2026-11-23T09:46:28Z stdout F abc")),
+	    3);
+	assert_int_equal(
+	    envelope_least(ENVELOPE_SYSLOG, slice_of("Nov 23 09:46:28 h t[1]: abc")), 3);
+	assert_int_equal(envelope_least(ENVELOPE_NONE, slice_of("abc")), 3);
+}
+
+/* ---- CRI ------------------------------------------------------------------------ */
+
+static bool
+open_cri(struct arena *a, const char *line, struct wrapped *w_r)
+{
+	return envelope_open(ENVELOPE_CRI, slice_of(line), NULL, a, w_r);
+}
+
+static void
+cri_line(void **state)
+{
+	struct wrapped w;
+
+	assert_true(
+	    open_cri(*state, "2026-11-23T10:00:44.795804829Z stderr F  a b ", &w));
+	assert_true(slice_is(w.inner, " a b "));
+	assert_int_equal(w.ms, TIME_MS);
+	assert_int_equal(w.stream, STREAM_STDERR);
+	assert_false(w.partial);
+	assert_true(
+	    open_cri(*state, "2026-11-23T11:00:44.7958+01:00 stdout P:x F b", &w));
+	assert_true(slice_is(w.inner, "F b"));
+	assert_int_equal(w.stream, STREAM_STDOUT);
+	assert_true(w.partial);
+	assert_true(open_cri(*state, "2026-11-23T11:00:44.7958+01:00 stdout F", &w));
+	assert_int_equal(w.inner.len, 0);
+	assert_true(envelope_ends_line(
+	    ENVELOPE_CRI, slice_of("2026-11-23T11:00:44.7958+01:00 stdout F P x")));
+	assert_false(envelope_ends_line(
+	    ENVELOPE_CRI, slice_of("2026-11-23T11:00:44.7958+01:00 stdout P F x")));
+}
+
+static void
+what_is_no_cri_line(void **state)
+{
+	static const char *const lines[] = {"", " ", "2026-11-23T10:00:44Z",
+	    "2026-11-23T10:00:44Z stdout", "2026-11-23T10:00:44Z stdout ",
+	    "2026-11-23T10:00:44Z stdout X a", "2026-11-23T10:00:44Z stdout FP a",
+	    "2026-11-23T10:00:44Z stdlog F a", "2026-11-23T10:00:44 stdout F a",
+	    " 2026-11-23T10:00:44Z stdout F a", "2026-11-23T10:00:44Z  stdout F a",
+	    "2026-11-23T10:00:44Z  INFO stdout F a", "x stdout F a"};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (open_cri(*state, lines[i], &w))
+			fail_msg("taken: %s", lines[i]);
+}
+
+/* ---- syslog ----------------------------------------------------------------------- */
+
+static bool
+open_syslog(struct arena *a, const char *line, int64_t last_ms, int64_t mtime_ms,
+    struct wrapped *w_r)
+{
+	const struct envelope_clock clock = {zone, last_ms, mtime_ms};
+
+	return envelope_open(ENVELOPE_SYSLOG, slice_of(line), &clock, a, w_r);
+}
+
+static void
+syslog_lines(void **state)
+{
+	static const struct {
+		const char *line, *inner;
+		int64_t ms;
+	} cases[] = {
+	    {"Nov 23 10:00:44 host tag[12]: text", "text", TIME_S},
+	    {"<30>Nov 23 10:00:44 host tag: text", "text", TIME_S},
+	    {"<30>Nov 23 10:00:44 tag[12]: text", "text", TIME_S},
+	    {"Nov 23 10:00:44.795 host matrix-synapse.x/1[a-b]:  te: xt", " te: xt",
+		TIME_MS},
+	    {"Nov 23 10:00:44 host tag:", "", TIME_S},
+	    {"Nov  3 10:00:44 ::1 tag: a", "a", TIME_S - 20 * DAY_MS},
+	    {"2026-11-23T11:00:44.795804+01:00 host tag[1]: a", "a", TIME_MS},
+	    {"2026-11-23T11:00:44+0100 host tag[1]: a", "a", TIME_S},
+	    {"<0>1 2026-11-23T10:00:44.795804Z host app 12 id - a", "a", TIME_MS},
+	    {"<191>1 2026-11-23T10:00:44.795804Z - - - - - \xef\xbb\xbf"
+	     "a",
+		"a", TIME_MS},
+	    {"<1>1 - h a p m - a b", "a b", INT64_MIN},
+	    {"<1>1 - h a p m -", "", INT64_MIN},
+	    {"<1>1 - h a p m [a@1 x=\"]\\\"]\\\\\" y=\"\"][b] [c] d", "[c] d", INT64_MIN},
+	};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (!open_syslog(*state, cases[i].line, INT64_MIN, TIME_MS, &w))
+			fail_msg("not taken: %s", cases[i].line);
+		if (!slice_is(w.inner, cases[i].inner) || w.ms != cases[i].ms)
+			fail_msg("%s: %.*s at %lld", cases[i].line, (int)w.inner.len,
+			    w.inner.p, (long long)w.ms);
+		assert_false(w.partial);
+	}
+}
+
+static void
+what_is_no_syslog_line(void **state)
+{
+	static const char *const lines[] = {"", "<", "<1>", "<192>Nov 23 10:00:44 h t: a",
+	    "<>Nov 23 10:00:44 h t: a", "Nov 23 10:00:44", "Nov 23 10:00:44 h",
+	    "Nov 23 10:00:44 h t", "Nov 23 10:00:44 h t a: b", "Nov 23 10:00:44 h : b",
+	    "Nov 23 10:00:44 h t:b", "Nov 23 10:00:44 h t[1: b", "Nov 23 10:00:44  t: b",
+	    "Nov 31 10:00:44 h t: a", "Nov 3 10:00:44 h t: a", "nov 23 10:00:44 h t: a",
+	    "Nov 23 24:00:44 h t: a", "2026-11-23T10:00:44 h t: a",
+	    "2026-11-23T10:00:44Z  h t: a", "<1>1 2026-11-23T10:00:44 h a p m - x",
+	    "<1>1 - h a p m x", "<1>1 - h a p m [x", "<1>1 - h a p m [x \"]",
+	    "<1>1 - h a p m []x", "<1>2 - h a p m - x", "<1>1 - h a p"};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (open_syslog(*state, lines[i], INT64_MIN, TIME_MS, &w))
+			fail_msg("taken: %s", lines[i]);
+}
+
+static int64_t
+stamp_ms(struct arena *a, const char *stamp, int64_t last_ms, int64_t mtime_ms)
+{
+	struct wrapped w;
+
+	assert_true(
+	    open_syslog(a, arena_printf(a, "%s h t: x", stamp), last_ms, mtime_ms, &w));
+	return w.ms;
+}
+
+#define NEW_YEAR 1798761600000 /* 2027-01-01 */
+#define LEAP_DAY 1709164800000 /* 2024-02-29 */
+
+static void
+the_year_of_a_stamp(void **state)
+{
+	const int64_t none = INT64_MIN, second = 1000;
+
+	/* By the file's time, */
+	assert_int_equal(stamp_ms(*state, "Dec 31 23:59:59", none, NEW_YEAR + DAY_MS),
+	    NEW_YEAR - second);
+	assert_int_equal(
+	    stamp_ms(*state, "Jan  1 00:00:00", none, NEW_YEAR + DAY_MS), NEW_YEAR);
+	/* which a clock that is ahead a little does not belie, */
+	assert_int_equal(
+	    stamp_ms(*state, "Jan  1 00:00:00", none, NEW_YEAR - DAY_MS / 2), NEW_YEAR);
+	/* by the line before, */
+	assert_int_equal(stamp_ms(*state, "Jan  1 00:00:01", NEW_YEAR - second,
+			     NEW_YEAR + 300 * DAY_MS),
+	    NEW_YEAR + second);
+	assert_int_equal(stamp_ms(*state, "Dec 31 23:59:59", NEW_YEAR - 2 * second,
+			     NEW_YEAR + 400 * DAY_MS),
+	    NEW_YEAR - second);
+	/* also one that was late, */
+	assert_int_equal(
+	    stamp_ms(*state, "Dec 31 23:59:59", NEW_YEAR + second, NEW_YEAR + 2 * DAY_MS),
+	    NEW_YEAR - second);
+	/* or after most of a year in which nothing was written. */
+	assert_int_equal(stamp_ms(*state, "Nov 27 00:00:00", NEW_YEAR + second,
+			     NEW_YEAR + 330 * DAY_MS),
+	    NEW_YEAR + 330 * DAY_MS);
+	/* A clock that is set back by days makes no year pass. */
+	assert_int_equal(stamp_ms(*state, "Jan 10 00:00:00", NEW_YEAR + 20 * DAY_MS,
+			     NEW_YEAR + 20 * DAY_MS),
+	    NEW_YEAR + 9 * DAY_MS);
+	/* A day that only some years have. */
+	assert_int_equal(stamp_ms(*state, "Feb 29 00:00:00", none, NEW_YEAR), LEAP_DAY);
+	assert_int_equal(
+	    stamp_ms(*state, "Feb 29 00:00:00", LEAP_DAY - second, NEW_YEAR), LEAP_DAY);
+}
+
+/* ---- any -------------------------------------------------------------------------- */
 
 static void
 nul_and_odd_bytes_survive(void **state)
@@ -164,14 +390,39 @@ nothing_may_stand_behind_it(void **state)
 static void
 no_envelope_never_opens(void **state)
 {
-	struct slice inner;
-	int64_t ms;
+	struct wrapped w;
 
-	assert_int_equal(
-	    envelope_open(ENVELOPE_NONE,
-		slice_of("{\"log\":\"x\\n\",\"stream\":\"stdout\"," TIME "}"), *state,
-		&inner, &ms),
-	    0);
+	assert_false(
+	    envelope_open(ENVELOPE_NONE, slice_of(PIECE("x\\n")), NULL, *state, &w));
+	assert_false(
+	    envelope_open(ENVELOPE_AUTO, slice_of(PIECE("x\\n")), NULL, *state, &w));
+}
+
+/* Whatever the bytes are, nothing beyond them is read. */
+static void
+lines_cut_anywhere(void **state)
+{
+	static const char *const lines[] = {PIECE("a\\u003c\\n"),
+	    "2026-11-23T10:00:44Z stdout F abc", "<30>Nov 23 10:00:44 host tag[12]: text",
+	    "<1>1 2026-11-23T10:00:44Z h a p m [a@1 x=\"]\\\"]\\\\\"] \xef\xbb\xbfx"};
+	const struct envelope_clock clock = {zone, INT64_MIN, TIME_MS};
+	struct wrapped w;
+	size_t i, len;
+	int kind;
+
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		for (len = 0; len <= strlen(lines[i]); len++)
+			for (kind = ENVELOPE_NONE; kind <= ENVELOPE_SYSLOG; kind++) {
+				char *copy = test_malloc(len + 1);
+				struct slice line = {copy, len};
+
+				memcpy(copy, lines[i], len);
+				(void)envelope_open(
+				    (enum envelope_kind)kind, line, &clock, *state, &w);
+				(void)envelope_ends_line((enum envelope_kind)kind, line);
+				(void)envelope_least((enum envelope_kind)kind, line);
+				test_free(copy);
+			}
 }
 
 int
@@ -185,7 +436,15 @@ main(void)
 	    cmocka_unit_test(nul_and_odd_bytes_survive),
 	    cmocka_unit_test(what_is_no_docker_line),
 	    cmocka_unit_test(nothing_may_stand_behind_it),
+	    cmocka_unit_test(what_looks_like_the_tail_is_not),
+	    cmocka_unit_test(least_bytes),
+	    cmocka_unit_test(cri_line),
+	    cmocka_unit_test(what_is_no_cri_line),
+	    cmocka_unit_test(syslog_lines),
+	    cmocka_unit_test(what_is_no_syslog_line),
+	    cmocka_unit_test(the_year_of_a_stamp),
 	    cmocka_unit_test(no_envelope_never_opens),
+	    cmocka_unit_test(lines_cut_anywhere),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

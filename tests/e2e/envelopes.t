@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""A log in an envelope tells what the bare log tells."""
+import datetime
+import os
+import re
+
+import lib
+import wrap
+
+STAMP = re.compile(rb"(20\d\d-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
+EPOCH = re.compile(rb'"time":(\d{10}(?:\.\d+)?)')
+
+
+def clock_of():
+    """A collector's clock: that of the newest line which has a time."""
+    at = [datetime.datetime(2026, 11, 23, 9, 0, 0)]
+
+    def clock(line):
+        m = STAMP.match(line)
+        e = EPOCH.search(line)
+        if e:
+            at[0] = datetime.datetime.fromtimestamp(
+                float(e[1]), datetime.timezone.utc).replace(tzinfo=None)
+        elif m:
+            at[0] = datetime.datetime.strptime(
+                (m[1] + b" " + m[2]).decode(), "%Y-%m-%d %H:%M:%S")
+        return at[0]
+    return clock
+
+
+def forms(rng):
+    def anywhere(left):
+        return rng.randint(1, max(1, left)) if rng.random() < 0.3 else left
+
+    return {
+        "docker": lambda d: wrap.docker(d, clock_of()),
+        "docker, with labels": lambda d: wrap.docker(d, clock_of(), attrs={"tag": "a/b"}),
+        "docker, cut anywhere": lambda d: wrap.docker(d, clock_of(), cut=anywhere),
+        "cri": lambda d: wrap.cri(d, clock_of()),
+        "cri, cut anywhere": lambda d: wrap.cri(d, clock_of(), cut=anywhere),
+        "syslog": lambda d: wrap.syslog_3164(d, clock_of()),
+        "syslog with <pri>": lambda d: wrap.syslog_3164(d, clock_of(), pri=b"<30>"),
+        "syslog with a whole stamp": lambda d: wrap.syslog_iso(d, clock_of()),
+        "syslog of RFC 5424": lambda d: wrap.syslog_5424(d, clock_of()),
+    }
+
+
+def long_lines(data, rng):
+    """Some lines grow beyond what a runtime writes in one piece."""
+    out = []
+    for line in data.split(b"\n"):
+        out.append(line)
+        if line and rng.random() < 0.02:
+            out.append(b"Traceback: " + b"x" * rng.randint(1, 3 * wrap.PIECE))
+    return b"\n".join(out)
+
+
+def told(folder, data, pack="synapse"):
+    path = folder / "wrapped.log"
+    with open(path, "wb") as f:
+        f.write(data)
+    # A year-less stamp is of the year of the file.
+    os.utime(path, (1795500000, 1795500000))
+    return [lib.same(e) for e in lib.replay(path, pack=pack)]
+
+
+def check(tap, folder, name, rng):
+    data, _ = lib.capture(name)
+    # The runtimes write text: what is none is lost in any case.
+    data = long_lines(data.decode("utf-8", "replace").encode(), rng)
+    bare = told(folder, data)
+    tap.ok(len(bare) > 100, name + ": the bare log tells something", len(bare))
+    for form, make in forms(rng).items():
+        tap.equal(told(folder, make(data)), bare, "%s in %s" % (name, form))
+    tap.equal(told(folder, wrap.docker(data, clock_of()), pack=None), bare,
+              name + ": the pack is found through the envelope")
+
+
+def check_untimed(tap, folder):
+    """Lines without a time of their own have that of the envelope."""
+    data, _ = lib.capture("synapse-terse-json")
+    bare = told(folder, data)
+    untimed = re.sub(rb',"time":[0-9.]+', b"", data)
+    clock = clock_of()
+    stamps = [clock(line) for line in wrap.lines_of(data)]
+    for form in (wrap.docker, wrap.cri, wrap.syslog_iso, wrap.syslog_5424):
+        order = iter(stamps)
+        got = told(folder, form(untimed, lambda _, order=order: next(order)))
+        tap.equal([(t, c) for t, c, _ in got], [(t, c) for t, c, _ in bare],
+                  "lines without a time in %s" % form.__name__)
+        tap.ok(all(abs(g[2] - b[2]) < 1000 for g, b in zip(got, bare)),
+               "their time is the envelope's (%s)" % form.__name__)
+
+
+def main():
+    tap = lib.Tap()
+    rng = lib.seeded(tap)
+    with lib.Folder() as folder:
+        check(tap, folder, "synapse-text", rng)
+        check(tap, folder, "synapse-terse-json", rng)
+        check_untimed(tap, folder)
+    tap.done()
+
+
+main()
