@@ -42,6 +42,8 @@ struct log {
 	struct teller_log *teller_log; /* NULL until its pack is known */
 	struct zone *zone;
 	int64_t last_ts; /* of the last run */
+	uint64_t file;   /* of the last chunk; 0: there was none yet */
+	uint64_t end;    /* of that chunk */
 	bool dirty;      /* its position is not committed */
 	bool foreign;    /* it was said that no pack knows it */
 	bool fresh;      /* nothing of it was read before */
@@ -115,6 +117,39 @@ schedule(struct event *ev, int64_t ms)
 
 /* ---- committing --------------------------------------------------------------- */
 
+/* How many of the files, oldest first, have lines that were handed to us. */
+static size_t
+files_begun(const struct log *log, const struct checkpoint *cps, size_t count)
+{
+	size_t n = count;
+
+	while (n > 0 && cps[n - 1].file != log->file)
+		n--;
+	return n;
+}
+
+/*
+ * The oldest place that the last run still needed, and that is not read again
+ * yet.  What its lines told is not remembered yet, so that a position without
+ * it would lose them, were we killed now.
+ */
+static bool
+needed_before(const struct log *log, const struct checkpoint *cps, size_t count,
+    uint64_t *file_r, uint64_t *offset_r)
+{
+	size_t begun = files_begun(log, cps, count), i;
+
+	for (i = begun == 0 ? 0 : begun - 1; i < count; i++) {
+		if (cps[i].resume >= cps[i].offset ||
+		    (i + 1 == begun && log->end >= cps[i].offset))
+			continue;
+		*file_r = cps[i].file;
+		*offset_r = cps[i].resume;
+		return true;
+	}
+	return false;
+}
+
 /*
  * A restart reads from the oldest line that an open request needs; every file
  * behind that one is read from its beginning, as it was.
@@ -131,6 +166,8 @@ set_resume(const struct log *log, struct checkpoint *cps, size_t count)
 		needed = teller_log_needs(log->teller_log, &file, &offset);
 		last_ts = teller_log_last_ts(log->teller_log);
 	}
+	if (!needed)
+		needed = needed_before(log, cps, count, &file, &offset);
 	for (i = 0; i < count; i++) {
 		cps[i].resume = behind ? 0 : cps[i].offset;
 		cps[i].last_ts = last_ts;
@@ -321,6 +358,7 @@ static void
 use_pack(struct log *log, const struct pack *pack)
 {
 	log->teller_log = teller_log_new(log->teller, pack, log->zone);
+	teller_log_envelope(log->teller_log, log->config->envelope);
 	teller_log_set_last_ts(log->teller_log, log->last_ts);
 	say(LOG_INFO, "log=%s server=%s pack=%s", log->path, log->server->name,
 	    pack->name);
@@ -360,6 +398,8 @@ take_lines(void *arg, const struct tail_chunk *c)
 		return 1;
 	}
 	log->tail_log = c->log;
+	log->file = c->file;
+	log->end = c->offset + c->len;
 	if (find_pack(log, c)) {
 		const struct teller_chunk chunk = {.file = c->file,
 		    .offset = c->offset,
