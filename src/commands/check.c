@@ -256,7 +256,8 @@ take_record(struct findings *f, const struct record *r)
 }
 
 static struct findings
-look_at_lines(const struct pack *pack, struct zone *zone, struct slice text)
+look_at_lines(
+    const struct looked *l, const struct pack *pack, struct zone *zone, struct slice text)
 {
 	const char *p = text.p, *end = text.p + text.len, *newline;
 	struct decoder *d = decoder_new(pack, zone);
@@ -264,6 +265,8 @@ look_at_lines(const struct pack *pack, struct zone *zone, struct slice text)
 	struct findings f = {0};
 	struct record record;
 
+	decoder_set_envelope(d, l->config->envelope);
+	decoder_look(d, text, 0, a);
 	/* What lies behind the last newline may be half a line. */
 	while (f.lines < LOOK_LINES && p < end &&
 	    (newline = memchr(p, '\n', (size_t)(end - p))) != NULL) {
@@ -365,7 +368,7 @@ check_lines(struct check *c, const struct looked *l, struct slice text)
 		problem(c, "%s:%u: %s", c->config->path, l->config->line, e.text);
 		return;
 	}
-	f = look_at_lines(pack, zone, text);
+	f = look_at_lines(l, pack, zone, text);
 	tell_findings(c, l, pack, &f);
 	zone_close(zone);
 }

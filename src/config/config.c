@@ -138,11 +138,21 @@ static const struct word start_words[] = {
     {0},
 };
 
+static const struct word envelope_words[] = {
+    {"auto", ENVELOPE_AUTO},
+    {"none", ENVELOPE_NONE},
+    {"docker", ENVELOPE_DOCKER_JSON},
+    {"cri", ENVELOPE_CRI},
+    {"syslog", ENVELOPE_SYSLOG},
+    {0},
+};
+
 static const struct setting log_settings[] = {
     TEXT("path", KIND_PATH, config_log, path, true),
     TEXT("pack", KIND_TEXT, config_log, pack, false),
     TEXT("timezone", KIND_TEXT, config_log, timezone, false),
     WORD("start", config_log, start, start_words, false),
+    WORD("envelope", config_log, envelope, envelope_words, false),
     {0},
 };
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decode/envelope.h"
 #include "send/verdict.h"
 #include "tail/tail.h"
 
@@ -21,6 +22,7 @@ struct config_log {
 	char *pack;     /* name of the pack; NULL: found from the log's first lines */
 	char *timezone; /* IANA name; NULL: the system's */
 	enum tail_start start;
+	enum envelope_kind envelope;
 	unsigned line; /* of hearsay.conf, for messages */
 };
 

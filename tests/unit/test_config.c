@@ -128,7 +128,8 @@ everything(void **state)
 	    "registrations = [ \"/r/*.yaml\" ];\n"
 	    "servers = (\n"
 	    "  { name = \"example.org\"; pack = \"synapse\"; timezone = \"UTC\";\n"
-	    "    logs = ( { path = \"/l/1\"; start = \"beginning\"; },\n"
+	    "    logs = ( { path = \"/l/1\"; start = \"beginning\"; "
+	    "envelope = \"cri\"; },\n"
 	    "             \"/l/2\",\n"
 	    "             { path = \"l/3\"; pack = \"mas\"; timezone = \"Asia/Tokyo\"; "
 	    "} ); },\n"
@@ -153,6 +154,8 @@ everything(void **state)
 	assert_int_equal(s->log_count, 3);
 	assert_string_equal(s->logs[0].path, "/l/1");
 	assert_int_equal(s->logs[0].start, TAIL_START_BEGINNING);
+	assert_int_equal(s->logs[0].envelope, ENVELOPE_CRI);
+	assert_int_equal(s->logs[1].envelope, ENVELOPE_AUTO);
 	assert_string_equal(s->logs[0].pack, "synapse");
 	assert_string_equal(s->logs[0].timezone, "UTC");
 	assert_string_equal(s->logs[1].path, "/l/2");
@@ -177,6 +180,19 @@ everything(void **state)
 	assert_int_equal(p->c->backoff_min_ms, 50);
 	assert_int_equal(p->c->backoff_max_ms, 4000);
 	assert_true(p->c->legacy_token_in_query);
+}
+
+static void
+a_word_that_is_none(void **state)
+{
+	struct place *p = *state;
+
+	load(p,
+	    "servers = ( { name = \"a.org\";\n"
+	    "  logs = ( { path = \"/l\"; envelope = \"k8s\"; } ); } );\n");
+	assert_null(p->c);
+	assert_mistake(p, 0, 2,
+	    "\"envelope\" must be \"auto\", \"none\", \"docker\", \"cri\" or \"syslog\"");
 }
 
 static void
@@ -416,6 +432,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(defaults, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(everything, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_word_that_is_none, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(all_mistakes_at_once, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(twice, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(server_names, set_up, tear_down),
