@@ -18,6 +18,7 @@
 #include "tail/state.h"
 
 #define NS_PER_MS 1000000LL
+#define LOOKS_MAX 50 /* at what changes all the time */
 
 /* A file that may be a piece of the log. */
 struct seen {
@@ -25,6 +26,7 @@ struct seen {
 	const char *name;
 	struct file_facts facts;
 	bool live;         /* stands at the log's path */
+	bool half;         /* is being made of another one */
 	struct file *file; /* which one we know it as */
 };
 
@@ -33,8 +35,11 @@ struct sight {
 	struct seen *seen; /* oldest first, the live one last */
 	size_t count;
 	int fd;        /* of the live one; -1 where there is none or it was taken */
+	int error;     /* errno, where there is none */
 	int64_t since; /* what was written to later may be new */
 	bool moved;
+	bool last;  /* whatever we see now must do */
+	bool stale; /* what was seen changed while we looked */
 };
 
 /* ---- what is there ----------------------------------------------------------- */
@@ -97,20 +102,29 @@ see_name(struct sight *s, const struct spot *spot, size_t stem,
 }
 
 /* log.1 and log.1.gz side by side: the second is being made of the first. */
+static bool
+is_half_packed(const struct sight *s, const struct seen *seen)
+{
+	size_t len = names_unpacked_len(seen->path), i;
+
+	if (seen->path[len] == '\0')
+		return false;
+	for (i = 0; i < s->count; i++)
+		if (strlen(s->seen[i].path) == len &&
+		    strncmp(seen->path, s->seen[i].path, len) == 0)
+			return true;
+	return false;
+}
+
 static void
 drop_half_packed(struct sight *s)
 {
-	size_t i, j, len, kept = 0;
+	size_t i, kept = 0;
 
+	for (i = 0; i < s->count; i++)
+		s->seen[i].half = is_half_packed(s, &s->seen[i]);
 	for (i = 0; i < s->count; i++) {
-		const char *path = s->seen[i].path;
-		bool twin = false;
-
-		len = names_unpacked_len(path);
-		for (j = 0; j < s->count && !twin && path[len] != '\0'; j++)
-			twin = j != i && strlen(s->seen[j].path) == len &&
-			    strncmp(path, s->seen[j].path, len) == 0;
-		if (twin)
+		if (s->seen[i].half)
 			free(s->seen[i].path);
 		else
 			s->seen[kept++] = s->seen[i];
@@ -135,13 +149,16 @@ older(const void *pa, const void *pb)
 }
 
 static void
-gather(struct sight *s, const struct file_facts *live)
+gather_once(struct sight *s)
 {
 	const struct listing *l;
+	struct file_facts live;
 	size_t i, j, stem;
 
+	s->fd = file_open_path(s->log->path, &live);
+	s->error = s->fd == -1 ? errno : 0;
 	if (s->fd != -1)
-		see(s, s->log->path, live, true);
+		see(s, s->log->path, &live, true);
 	for (i = 0; i < s->log->spot_count; i++) {
 		l = listing_get(s->log->tail, s->log->spots[i].dir);
 		stem = names_stem_len(s->log->spots[i].name);
@@ -153,15 +170,71 @@ gather(struct sight *s, const struct file_facts *live)
 		qsort(s->seen, s->count, sizeof(*s->seen), older);
 }
 
+static void
+forget(struct sight *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++)
+		free(s->seen[i].path);
+	free(s->seen);
+	s->seen = NULL;
+	s->count = 0;
+	if (s->fd != -1)
+		(void)close(s->fd);
+	s->fd = -1;
+}
+
+static bool
+is_same(const struct sight *a, const struct sight *b)
+{
+	size_t i;
+
+	if (a->count != b->count || (a->fd == -1) != (b->fd == -1))
+		return false;
+	for (i = 0; i < a->count; i++)
+		if (strcmp(a->seen[i].path, b->seen[i].path) != 0 ||
+		    !identity_same_inode(&a->seen[i].facts.id, &b->seen[i].facts.id))
+			return false;
+	return true;
+}
+
+/*
+ * While files are being renamed, a directory that is read may show one of them
+ * twice and another not at all; and one that was not seen would be taken for
+ * lost, or passed over for good.  So it is read until it stays the same.
+ */
+static void
+gather(struct sight *s)
+{
+	struct sight before;
+	bool same;
+	unsigned i;
+
+	gather_once(s);
+	for (i = 0, same = false; i < LOOKS_MAX && !same; i++) {
+		before = *s;
+		s->seen = NULL;
+		s->count = 0;
+		listing_forget(s->log->tail);
+		gather_once(s);
+		same = is_same(&before, s);
+		forget(&before);
+	}
+}
+
 /* ---- what we know of it -------------------------------------------------------- */
 
 static int
-open_seen(const struct seen *seen, struct file_facts *facts_r)
+open_seen(struct sight *s, const struct seen *seen, struct file_facts *facts_r)
 {
 	int fd = file_open_path(seen->path, facts_r);
 
+	if (fd == -1 && (errno == ENOENT || errno == ENOTDIR))
+		s->stale = true;
 	if (fd != -1 && !identity_same_inode(&facts_r->id, &seen->facts.id)) {
 		(void)close(fd);
+		s->stale = true;
 		return -1;
 	}
 	return fd;
@@ -224,7 +297,7 @@ recognise_closed(struct sight *s, struct file *f)
 		if (seen->file != NULL ||
 		    !identity_same_inode(&seen->facts.id, &f->cp.id))
 			continue;
-		fd = open_seen(seen, &facts);
+		fd = open_seen(s, seen, &facts);
 		if (fd == -1)
 			continue;
 		if (file_is(fd, &f->cp) != 1) {
@@ -261,7 +334,7 @@ find_copy(struct sight *s, struct file *f)
 
 		if (seen->file != NULL || seen->live)
 			continue;
-		fd = open_seen(seen, &facts);
+		fd = open_seen(s, seen, &facts);
 		if (fd == -1)
 			continue;
 		copy = file_copied(fd, seen->path, &f->cp);
@@ -316,7 +389,7 @@ recognise(struct sight *s)
 		if (f->source != FILE_UNSOUGHT || !file_unread(f))
 			continue;
 		copied = f->blank || find_copy(s, f);
-		if (f->source == FILE_UNSOUGHT)
+		if (f->source == FILE_UNSOUGHT && (!s->stale || s->last))
 			lose(s, f, copied);
 	}
 }
@@ -398,7 +471,7 @@ first_unseen(const struct sight *s, const struct file *anchor)
 
 /* The same where f is not open, but was recognised among the pieces. */
 static bool
-begins_finished(const struct sight *s, const struct file *f, int fd, bool *found_r)
+begins_finished(struct sight *s, const struct file *f, int fd, bool *found_r)
 {
 	struct file_facts facts;
 	bool same = false;
@@ -408,7 +481,7 @@ begins_finished(const struct sight *s, const struct file *f, int fd, bool *found
 	for (i = 0; i < s->count && !*found_r; i++) {
 		if (s->seen[i].file != f)
 			continue;
-		whole = open_seen(&s->seen[i], &facts);
+		whole = open_seen(s, &s->seen[i], &facts);
 		if (whole == -1)
 			continue;
 		*found_r = true;
@@ -423,7 +496,7 @@ begins_finished(const struct sight *s, const struct file *f, int fd, bool *found
  * compared; of one that is gone its fingerprint and guard must do.
  */
 static bool
-is_copy(const struct sight *s, const struct seen *seen, int fd)
+is_copy(struct sight *s, const struct seen *seen, int fd)
 {
 	const struct file *f;
 
@@ -465,10 +538,26 @@ put_last(struct tail_log *log, struct file *f)
 	log_append(log, f);
 }
 
+/*
+ * Was an open file truncated since it was recognised?  Then what we have of it
+ * could not be found in its copy.
+ */
+static bool
+was_cut(const struct tail_log *log)
+{
+	const struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (f->source == FILE_PLAIN && !f->blank && file_is(f->fd, &f->cp) == 0)
+			return true;
+	return false;
+}
+
 static void
 add_unseen(struct sight *s)
 {
 	struct file_facts facts;
+	bool copy;
 	size_t i;
 	int fd;
 
@@ -479,10 +568,18 @@ add_unseen(struct sight *s)
 			put_last(s->log, seen->file);
 		if (seen->file != NULL || seen->live)
 			continue;
-		fd = open_seen(seen, &facts);
+		fd = open_seen(s, seen, &facts);
+		if (fd == -1 && s->stale && !s->last)
+			return; /* what is newer must not come before it */
 		if (fd == -1)
 			continue;
-		if (is_copy(s, seen, fd))
+		copy = is_copy(s, seen, fd);
+		if (!copy && !s->last && was_cut(s->log)) {
+			s->stale = true;
+			(void)close(fd);
+			return;
+		}
+		if (copy)
 			(void)close(fd);
 		else
 			seen->file = add_file(s, fd, seen->path);
@@ -517,18 +614,6 @@ add_live(struct sight *s, struct file *before)
 }
 
 /* ---- the look --------------------------------------------------------------------- */
-
-static void
-free_seen(struct sight *s)
-{
-	size_t i;
-
-	for (i = 0; i < s->count; i++)
-		free(s->seen[i].path);
-	free(s->seen);
-	s->seen = NULL;
-	s->count = 0;
-}
 
 static void
 complain(struct tail_log *log, int error)
@@ -571,32 +656,45 @@ live_of(const struct tail_log *log)
 	return NULL;
 }
 
+/* True where all that was seen was still there when it was opened. */
+static bool
+search_once(struct sight *s, struct file *before)
+{
+	s->stale = false;
+	gather(s);
+	if (s->log->first_sight) {
+		pass_older(s);
+	} else {
+		recognise(s);
+		if (!s->stale || s->last)
+			add_unseen(s);
+	}
+	if (s->stale && !s->last)
+		return false;
+	complain(s->log, s->error);
+	s->log->stats.missing = s->fd == -1;
+	if (s->fd != -1)
+		add_live(s, before);
+	s->log->first_sight = false;
+	return true;
+}
+
 void
 sight_search(struct tail_log *log)
 {
 	struct sight s = {.log = log, .fd = -1};
 	struct file *before = live_of(log), *newest = log_newest(log);
-	struct file_facts live;
+	unsigned looks = 1;
 
-	s.fd = file_open_path(log->path, &live);
-	complain(log, s.fd == -1 ? errno : 0);
 	if (before == NULL)
 		before = newest;
 	s.since = last_seen_ns(log);
-	gather(&s, &live);
-	if (log->first_sight) {
-		pass_older(&s);
-	} else {
-		recognise(&s);
-		add_unseen(&s);
+	while (!search_once(&s, before)) {
+		forget(&s);
+		listing_forget(log->tail);
+		s.last = ++looks == LOOKS_MAX;
 	}
-	log->stats.missing = s.fd == -1;
-	if (s.fd != -1)
-		add_live(&s, before);
-	log->first_sight = false;
-	if (s.fd != -1)
-		(void)close(s.fd);
-	free_seen(&s);
+	forget(&s);
 	if (s.moved || (before != NULL && !before->live))
 		log->tail->hooks.moved(log->tail->arg, log);
 }
