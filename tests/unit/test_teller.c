@@ -195,12 +195,242 @@ a_restart_tells_the_rest_once(void **state)
 	buf_free(&got);
 }
 
+/* ---- pieces ------------------------------------------------------------------- */
+
+#define CRI_TIME "2026-11-23T10:00:44.795804829Z"
+
+/* text as a container runtime writes it that cuts lines at size bytes. */
+static void
+wrap_in_cri(struct buf *out, size_t size)
+{
+	const char *p = text, *newline;
+	size_t len;
+
+	buf_reset(out);
+	for (; *p != '\0'; p += len + (p + len == newline)) {
+		newline = strchr(p, '\n');
+		len = (size_t)(newline - p) < size ? (size_t)(newline - p) : size;
+		buf_addf(out, CRI_TIME " stderr %c %.*s\n", p + len < newline ? 'P' : 'F',
+		    (int)len, p);
+	}
+}
+
+/* The same as Docker writes it. */
+static void
+wrap_in_docker(struct buf *out, size_t size)
+{
+	const char *p = text, *newline;
+	size_t len;
+
+	buf_reset(out);
+	for (; *p != '\0'; p += len + (p + len == newline)) {
+		newline = strchr(p, '\n');
+		len = (size_t)(newline - p) < size ? (size_t)(newline - p) : size;
+		buf_addf(out,
+		    "{\"log\":\"%.*s%s\",\"stream\":\"stderr\",\"time\":\"" CRI_TIME
+		    "\"}\n",
+		    (int)len, p, p + len < newline ? "" : "\\n");
+	}
+}
+
+static void
+take_part(struct teller_run *r, const struct buf *b, size_t from, size_t to, bool again)
+{
+	const struct teller_chunk c = {
+	    .file = FILE_KEY,
+	    .offset = FIRST_OFFSET + from,
+	    .data = b->p + from,
+	    .len = to - from,
+	    .again = again,
+	    .fallback_ms = FALLBACK_MS,
+	};
+
+	teller_chunk(r->log, &c, r->arena, &r->events, NULL);
+}
+
+static void
+add_contents(struct buf *to, const struct teller_run *r)
+{
+	const struct account_event *ev;
+
+	buf_reserve(to, 1);
+	for (ev = r->events.first; ev != NULL; ev = ev->next)
+		buf_addf(to, "%s\n", ev->content);
+}
+
+static const char contents[] = "{\"user_id\":\"@a:example.org\",\"device_id\":\"D1\"}\n"
+			       "{\"user_id\":\"@b:example.org\"}\n"
+			       "{\"user_id\":\"@c:example.org\",\"device_id\":\"D3\"}\n";
+
+/* Read b line by line, or in chunks that end behind every step-th line. */
+static void
+check_chunks(const struct buf *b, unsigned step)
+{
+	struct buf got = {0};
+	struct teller_run r;
+	size_t from = 0, i;
+	unsigned lines = 0;
+
+	begin(&r);
+	for (i = 0; i < b->len; i++)
+		if (b->p[i] == '\n' && (++lines % step == 0 || i + 1 == b->len)) {
+			take_part(&r, b, from, i + 1, false);
+			from = i + 1;
+		}
+	add_contents(&got, &r);
+	assert_string_equal(got.p, contents);
+	buf_free(&got);
+	end(&r);
+}
+
+/* Stop behind each line of b, and begin again where that is asked for. */
+static void
+check_restarts(const struct buf *b)
+{
+	struct teller_run first, second;
+	struct buf got = {0};
+	uint64_t file, offset;
+	size_t from, i;
+
+	for (i = 1; i <= b->len; i++) {
+		if (b->p[i - 1] != '\n')
+			continue;
+		begin(&first);
+		take_part(&first, b, 0, i, false);
+		from = teller_log_needs(first.log, &file, &offset)
+		    ? (size_t)(offset - FIRST_OFFSET)
+		    : i;
+		assert_true(from <= i);
+		begin(&second);
+		if (from < i)
+			take_part(&second, b, from, i, true);
+		assert_int_equal(second.events.count, 0);
+		if (i < b->len)
+			take_part(&second, b, i, b->len, false);
+		buf_reset(&got);
+		add_contents(&got, &first);
+		add_contents(&got, &second);
+		assert_string_equal(got.p, contents);
+		end(&first);
+		end(&second);
+	}
+	buf_free(&got);
+}
+
+static void
+lines_in_pieces(void **state)
+{
+	static const size_t sizes[] = {1, 2, 5, 16, 30, 1000};
+	struct buf b = {0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		wrap_in_cri(&b, sizes[i]);
+		check_chunks(&b, 1);
+		check_chunks(&b, 7);
+		check_chunks(&b, 1000);
+		check_restarts(&b);
+		wrap_in_docker(&b, sizes[i]);
+		check_chunks(&b, 1);
+		check_chunks(&b, 7);
+		check_chunks(&b, 1000);
+		check_restarts(&b);
+	}
+	buf_free(&b);
+}
+
+static unsigned
+events_of(const char *data, uint64_t offset, bool gap)
+{
+	const struct teller_chunk c = {
+	    .file = FILE_KEY,
+	    .offset = offset,
+	    .data = data,
+	    .len = strlen(data),
+	    .gap = gap,
+	};
+	struct teller_run r;
+	unsigned count;
+
+	begin(&r);
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	count = r.events.count;
+	end(&r);
+	return count;
+}
+
+#define CRI(tag, line) CRI_TIME " stderr " tag " " line "\n"
+#define LOGIN                                                                            \
+	CRI("F", "R1 log INFO enter @a:example.org on D1")                               \
+	CRI("F", "R1 log INFO done login")
+
+/* A user who knows where the cut falls could write the line that begins there. */
+static void
+the_rest_of_a_line_is_no_line(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    events_of(CRI("P", "R9 log INFO nothing, and then ") LOGIN, 0, false), 0);
+	assert_int_equal(events_of(LOGIN, 0, false), 1);
+	/* Read from behind the first piece, or behind bytes that are lost. */
+	assert_int_equal(events_of(LOGIN, 1, true), 0);
+	assert_int_equal(events_of(CRI("F", "rest") LOGIN, 1, true), 1);
+}
+
+/* In a bare log a line may be a user's, whatever it looks like. */
+static void
+no_envelope_among_bare_lines(void **state)
+{
+	(void)state;
+	assert_int_equal(events_of(LOGIN "R2 log INFO nothing\n", 0, false), 0);
+	assert_int_equal(events_of("R2 log INFO nothing\n" LOGIN, 0, false), 0);
+	assert_int_equal(events_of("no record\n" LOGIN, 0, false), 1);
+}
+
+/* The open piece is in the older file. */
+static void
+a_piece_in_the_file_before(void **state)
+{
+	static const char one[] =
+	    CRI("F", "R2 log INFO nothing") CRI("P", "R1 log INFO en"),
+			  two[] = CRI("P", "ter @a:example.org on D") CRI("F", "1")
+			      CRI("F", "R1 log INFO done login");
+	struct teller_chunk c = {.file = 1, .data = one, .len = strlen(one)};
+	const size_t first = strlen(CRI("F", "R2 log INFO nothing"));
+	const size_t middle = strlen(CRI("P", "ter @a:example.org on D"));
+	uint64_t file, offset;
+	struct teller_run r;
+
+	(void)state;
+	begin(&r);
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	c = (struct teller_chunk){.file = 2, .data = two, .len = middle};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	assert_true(teller_log_needs(r.log, &file, &offset));
+	assert_int_equal(file, 1);
+	assert_int_equal(offset, first);
+	c = (struct teller_chunk){.file = 2,
+	    .offset = middle,
+	    .data = two + middle,
+	    .len = strlen(two) - middle};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	assert_int_equal(r.events.count, 1);
+	assert_string_equal(r.events.first->content,
+	    "{\"user_id\":\"@a:example.org\",\"device_id\":\"D1\"}");
+	end(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(cuts_change_nothing),
 	    cmocka_unit_test(a_restart_tells_the_rest_once),
+	    cmocka_unit_test(lines_in_pieces),
+	    cmocka_unit_test(the_rest_of_a_line_is_no_line),
+	    cmocka_unit_test(no_envelope_among_bare_lines),
+	    cmocka_unit_test(a_piece_in_the_file_before),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

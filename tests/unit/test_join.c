@@ -1,0 +1,184 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "decode/join.h"
+#include "tail/tail.h"
+
+#define FILE_KEY 5
+
+struct fixture {
+	struct join *j;
+	uint64_t offset; /* of the next envelope */
+	struct slice line;
+	struct line_place place;
+	bool joined;
+};
+
+static int
+set_up(void **state)
+{
+	struct fixture *x = calloc(1, sizeof(*x));
+
+	assert_non_null(x);
+	x->j = join_new();
+	*state = x;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct fixture *x = *state;
+
+	join_free(x->j);
+	join_free(NULL);
+	free(x);
+	return 0;
+}
+
+static bool
+take_slice(struct fixture *x, unsigned stream, struct slice inner, bool partial)
+{
+	const struct wrapped w = {.inner = inner, .stream = stream, .partial = partial};
+
+	return join_take(x->j, &w, (struct line_place){FILE_KEY, x->offset++}, &x->line,
+	    &x->place, &x->joined);
+}
+
+static bool
+piece(struct fixture *x, unsigned stream, const char *text)
+{
+	return take_slice(x, stream, slice_of(text), true);
+}
+
+static bool
+last(struct fixture *x, unsigned stream, const char *text)
+{
+	return take_slice(x, stream, slice_of(text), false);
+}
+
+static void
+whole_lines_stay_as_they_are(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_true(last(x, STREAM_STDOUT, "a"));
+	assert_true(slice_is(x->line, "a"));
+	assert_false(x->joined);
+	assert_int_equal(x->place.offset, 0);
+	assert_false(join_waits(x->j));
+	assert_false(join_needs(x->j, &x->place));
+}
+
+static void
+pieces_of_two_streams(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_false(piece(x, STREAM_STDERR, "e1"));
+	assert_false(piece(x, STREAM_STDOUT, "o1"));
+	assert_false(piece(x, STREAM_STDERR, ""));
+	assert_true(join_waits(x->j));
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 0);
+	assert_int_equal(x->place.file, FILE_KEY);
+
+	assert_true(last(x, STREAM_STDERR, "e2"));
+	assert_true(slice_is(x->line, "e1e2"));
+	assert_int_equal(x->place.offset, 0);
+	assert_true(x->joined);
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 1);
+
+	assert_true(last(x, STREAM_STDERR, "e3"));
+	assert_true(slice_is(x->line, "e3"));
+	assert_true(last(x, STREAM_STDOUT, ""));
+	assert_true(slice_is(x->line, "o1"));
+	assert_int_equal(x->place.offset, 1);
+	assert_false(join_waits(x->j));
+}
+
+static void
+a_line_that_is_too_long(void **state)
+{
+	struct fixture *x = *state;
+	char *half = calloc(1, LINE_MAX_BYTES / 2);
+	const struct slice s = {half, LINE_MAX_BYTES / 2};
+
+	assert_non_null(half);
+	/* As long as a line may be, */
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_true(take_slice(x, STREAM_STDOUT, s, false));
+	assert_int_equal(x->line.len, LINE_MAX_BYTES);
+	/* and one byte more, in the last piece or before it. */
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_false(last(x, STREAM_STDOUT, "x"));
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_false(take_slice(x, STREAM_STDOUT, s, true));
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 5);
+	assert_false(piece(x, STREAM_STDOUT, "login"));
+	assert_false(last(x, STREAM_STDOUT, "x"));
+	assert_int_equal(join_long_lines(x->j), 2);
+	assert_true(last(x, STREAM_STDOUT, "y"));
+	assert_true(slice_is(x->line, "y"));
+	free(half);
+}
+
+static void
+behind_a_gap_a_line_may_be_a_rest(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_false(piece(x, STREAM_STDOUT, "lost"));
+	join_gap(x->j);
+	assert_true(join_waits(x->j));
+	assert_false(last(x, STREAM_STDOUT, "rest"));
+	assert_true(last(x, STREAM_STDOUT, "line"));
+	assert_true(slice_is(x->line, "line"));
+	assert_false(piece(x, STREAM_STDERR, "more of a"));
+	assert_false(last(x, STREAM_STDERR, " rest"));
+	assert_true(last(x, STREAM_STDERR, "line"));
+	assert_false(join_waits(x->j));
+	assert_int_equal(join_long_lines(x->j), 0);
+}
+
+/* A stream on which nothing comes is not waited for, else each line would cost more for ever. */
+static void
+a_gap_ends_on_a_silent_stream(void **state)
+{
+	struct fixture *x = *state;
+	unsigned i;
+
+	join_gap(x->j);
+	assert_false(last(x, STREAM_STDERR, "rest"));
+	for (i = 0; i < 1000 && join_waits(x->j); i++)
+		assert_true(last(x, STREAM_STDERR, "line"));
+	assert_in_range(i, 10, 999);
+	assert_true(last(x, STREAM_STDOUT, "line"));
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    test(whole_lines_stay_as_they_are),
+	    test(pieces_of_two_streams),
+	    test(a_line_that_is_too_long),
+	    test(behind_a_gap_a_line_may_be_a_rest),
+	    test(a_gap_ends_on_a_silent_stream),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
