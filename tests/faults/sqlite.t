@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""The store in SQLite under faults: kill -9 at any write, disks, clocks, receivers."""
+import errno
+import subprocess
+import time
+
+import harness
+from harness import OPENS, SYNCS, TRUNCATES, WRITES, lib
+
+# What a disk says, and to which calls.
+TROUBLES = (
+    ("no space", errno.ENOSPC, WRITES | TRUNCATES),
+    ("quota", errno.EDQUOT, WRITES | TRUNCATES),
+    ("I/O errors on write", errno.EIO, WRITES),
+    ("I/O errors on sync", errno.EIO, SYNCS),
+    ("I/O errors everywhere", errno.EIO, WRITES | SYNCS | TRUNCATES | OPENS),
+    ("read-only", errno.EROFS, WRITES | TRUNCATES | OPENS),
+)
+
+
+class Sqlite(harness.Harness):
+    def aim(self, node, within):
+        """Have it die at one of its next calls of the disk."""
+        how = self.rng.randint(harness.DIE_BEFORE, harness.CUT_POWER)
+        node.control.set(how=how, at=node.control.get("calls") + self.rng.randint(1, within))
+        self.counts[("ended before a call", "ended behind a call", "ended within a call",
+                     "power cut")[how - 1]] += 1
+
+    def die(self, node):
+        self.aim(node, 80)
+        if node.wait_end(1.5) is None:
+            node.kill()
+        node.control.set(at=0)
+
+    def die_at_start(self, node):
+        node.kill()
+        self.aim(node, 25)
+        node.start()
+        if node.wait_end(1) is None:
+            node.kill()
+        node.control.set(at=0)
+
+    def trouble(self, node):
+        name, error, which = self.rng.choice(TROUBLES)
+        self.counts["disk: " + name] += 1
+        node.trouble = True
+        node.control.set(which=which, error=error)
+        time.sleep(self.rng.random() * self.rng.choice((0.1, 3)))
+        then = self.rng.choice((None, None, None, self.kill, self.term, self.die))
+        if then:
+            then(node)
+            self.counts["disk fails, then " + then.__name__] += 1
+            node.tend()
+            time.sleep(self.rng.random() * 0.5)
+        node.control.set(error=0)
+
+    def short(self, node):
+        node.trouble = True
+        node.control.set(short_of=self.rng.randint(1, 5))
+        time.sleep(self.rng.random() * 0.5)
+        node.control.set(short_of=0)
+
+    def second(self, node):
+        """A second hearsay on the store is refused, with the pid of the first."""
+        if not node.running() or not node.started():
+            return
+        out = subprocess.run([lib.HEARSAY, "run", "-c", node.config], capture_output=True,
+                             text=True, timeout=20, check=False)
+        pid = str(node.process.pid)
+        if node.running() and (out.returncode == 0 or "in use by process " + pid not in out.stderr):
+            self.bad.append("a second hearsay was not refused: %d %s"
+                            % (out.returncode, out.stderr))
+
+
+def main():
+    given = harness.options()
+    tap = lib.Tap()
+    with harness.Folder() as folder:
+        h = Sqlite(tap, folder, given.seconds)
+        h.node("one", folder / "hearsay.db", ("one.test", "two.test"), 4)
+        h.run((
+            (5, "kill -9", h.kill),
+            (10, "ended in a call", h.die),
+            (3, "ended while it starts", h.die_at_start),
+            (6, "disk in trouble", h.trouble),
+            (2, "short writes", h.short),
+            (3, "clock jumps", h.clock),
+            (3, "SIGTERM", h.term),
+            (3, "rotation asked for", h.rotate),
+            (8, "receivers", h.receiver),
+            (1, "second hearsay", h.second),
+            (1, "queue by hand", h.by_hand),
+        ))
+        h.judge()
+    tap.done()
+
+
+main()
