@@ -45,6 +45,7 @@ struct log {
 	uint64_t file;   /* of the last chunk; 0: there was none yet */
 	uint64_t end;    /* of that chunk */
 	bool dirty;      /* its position is not committed */
+	uint64_t errors; /* patterns given up on its lines, as far as it was said */
 	bool foreign;    /* it was said that no pack knows it */
 	bool fresh;      /* nothing of it was read before */
 	bool gap;        /* what stands before the next chunk was not read */
@@ -84,7 +85,8 @@ struct run {
 	bool blocked; /* the store failed or the queue is full: nothing is read */
 	bool refused; /* tail holds a chunk back */
 	bool ending;
-	struct event *commit; /* soon, or when positions alone have waited */
+	uint64_t route_errors; /* as far as it was said */
+	struct event *commit;  /* soon, or when positions alone have waited */
 	struct event *retry;
 	struct event *signals[2];
 	struct route_delivery *deliveries; /* room for one event's */
@@ -169,10 +171,12 @@ set_resume(const struct log *log, struct checkpoint *cps, size_t count)
 	if (!needed)
 		needed = needed_before(log, cps, count, &file, &offset);
 	for (i = 0; i < count; i++) {
-		cps[i].resume = behind ? 0 : cps[i].offset;
+		if (behind)
+			cps[i].resume = 0;
 		cps[i].last_ts = last_ts;
 		if (needed && cps[i].file == file) {
-			cps[i].resume = offset;
+			if (offset < cps[i].resume)
+				cps[i].resume = offset;
 			behind = true;
 		}
 	}
@@ -215,6 +219,33 @@ tell_clocks(struct run *r, int64_t now)
 		tail_log_stats(log->tail_log, &st);
 		if (st.behind == 0)
 			teller_log_clock(log->teller_log, now);
+	}
+}
+
+/* A pattern that was too slow is told of: it never counts as one that did not match. */
+static void
+say_given_up(struct run *r)
+{
+	const char *who = NULL;
+	uint64_t routed = route_errors(r->route, &who), matched;
+	struct log *log;
+
+	if (routed > r->route_errors)
+		say(LOG_WARNING,
+		    "appservice=%s its pattern took too long on %" PRIu64
+		    " users; simplify the regex in its registration",
+		    who, routed - r->route_errors);
+	r->route_errors = routed;
+	for (log = r->logs; log != NULL; log = log->next) {
+		if (log->teller_log == NULL)
+			continue;
+		matched = teller_log_errors(log->teller_log, &who);
+		if (matched > log->errors)
+			say(LOG_WARNING,
+			    "log=%s rule=%s a pattern took too long on %" PRIu64
+			    " lines; what they tell is not known",
+			    log->path, who, matched - log->errors);
+		log->errors = matched;
 	}
 }
 
@@ -299,6 +330,7 @@ commit(struct run *r)
 	r->batch_count = 0;
 	r->batch_bytes = 0;
 	arena_reset(r->arena);
+	say_given_up(r);
 	if (events > 0 && !r->ending)
 		send_wake(r->send);
 	block_or_go_on(r);

@@ -437,6 +437,12 @@ teller_log_set_last_ts(struct teller_log *log, int64_t ts)
 	decoder_set_last_ts(log->decoder, ts);
 }
 
+uint64_t
+teller_log_errors(const struct teller_log *log, const char **rule_r)
+{
+	return matcher_errors(log->matcher, rule_r);
+}
+
 void
 teller_log_stats(const struct teller_log *log, struct extract_stats *st_r)
 {

@@ -69,6 +69,8 @@ uint64_t teller_log_long_lines(const struct teller_log *log);
 /* The UTC ms of the newest line, INT64_MIN if none; and to set it from a checkpoint. */
 int64_t teller_log_last_ts(const struct teller_log *log);
 void teller_log_set_last_ts(struct teller_log *log, int64_t ts);
+/* As matcher_errors. */
+uint64_t teller_log_errors(const struct teller_log *log, const char **rule_r);
 void teller_log_stats(const struct teller_log *log, struct extract_stats *st_r);
 
 #endif
