@@ -8,6 +8,7 @@
 #include "base/zone.h"
 #include "commands/commands.h"
 #include "commands/patterns.h"
+#include "commands/score.h"
 #include "commands/teller.h"
 #include "extract/account_event.h"
 #include "match/match.h"
@@ -19,6 +20,7 @@ static const char usage_text[] =
     "usage: hearsay test [OPTION...] [PACK...]\n"
     "Run the samples of the packs; TAP on standard output.\n"
     "\n"
+    "      --captures DIR     compare whole logs below DIR with their truth instead\n"
     "  -P, --patterns DIR     the packs of DIR instead of the installed ones\n"
     "  -h, --help             this text\n";
 
@@ -254,7 +256,7 @@ asked_for(const struct pack *p, char **names, int count)
 }
 
 static int
-run_packs(const char *dir, char **names, int count)
+run_packs(const char *dir, const char *captures, char **names, int count)
 {
 	struct zone *zone = zone_open("UTC", NULL);
 	unsigned number = 0, failed = 0;
@@ -270,7 +272,9 @@ run_packs(const char *dir, char **names, int count)
 			printf("not ok %u - there is no pack %s\n", ++number, names[n]);
 			failed++;
 		}
-	for (i = 0; i < packs.count; i++)
+	if (captures != NULL)
+		failed += score_captures(&packs, captures, names, count, &number);
+	for (i = 0; captures == NULL && i < packs.count; i++)
 		if (asked_for(packs.packs[i], names, count))
 			failed += run_pack(packs.packs[i], zone, &number);
 	printf("1..%u\n", number);
@@ -279,25 +283,33 @@ run_packs(const char *dir, char **names, int count)
 	return failed == 0 && loaded ? EXIT_DONE : EXIT_FAILED;
 }
 
+enum { OPT_CAPTURES = 256 };
+
 int
 cmd_test(int argc, char **argv)
 {
 	static const struct option options[] = {
+	    {"captures", required_argument, NULL, OPT_CAPTURES},
 	    {"patterns", required_argument, NULL, 'P'}, {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0}};
-	const char *dir = NULL;
+	const char *dir = NULL, *captures = NULL;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "P:h", options, NULL)) != -1) {
-		if (c == 'h') {
+		switch (c) {
+		case OPT_CAPTURES:
+			captures = optarg;
+			break;
+		case 'P':
+			dir = optarg;
+			break;
+		case 'h':
 			fputs(usage_text, stdout);
 			return EXIT_DONE;
-		}
-		if (c != 'P') {
+		default:
 			fputs(usage_text, stderr);
 			return EXIT_USAGE;
 		}
-		dir = optarg;
 	}
-	return run_packs(dir, argv + optind, argc - optind);
+	return run_packs(dir, captures, argv + optind, argc - optind);
 }
