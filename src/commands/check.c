@@ -133,6 +133,32 @@ check_appservice(const struct appservice *a)
 }
 
 static void
+check_readable(struct check *c, const struct config_appservice *as, const char *path)
+{
+	if (path != NULL && access(path, R_OK) == -1)
+		problem(
+		    c, "%s:%u: %s: %s", c->config->path, as->line, path, strerror(errno));
+}
+
+/* What is said of ways to appservices: found out at the first request, it would be late. */
+static void
+check_ways(struct check *c, const struct route *r)
+{
+	size_t i;
+
+	for (i = 0; i < c->config->appservice_count; i++) {
+		const struct config_appservice *as = &c->config->appservices[i];
+
+		if (route_find(r, as->id) == NULL)
+			warning("%s:%u: no registration has the id \"%s\"",
+			    c->config->path, as->line, as->id);
+		check_readable(c, as, as->ca);
+		check_readable(c, as, as->certificate);
+		check_readable(c, as, as->key);
+	}
+}
+
+static void
 check_registrations(struct check *c)
 {
 	struct err_list errs = {0};
@@ -146,6 +172,7 @@ check_registrations(struct check *c)
 		check_appservice(a);
 		told += a->subscribed && !a->disabled && a->url != NULL;
 	}
+	check_ways(c, r);
 	if (told == 0)
 		warning("%s: no appservice is told of anything; see \"registrations\"",
 		    c->config->path);

@@ -105,6 +105,12 @@ def check_check(tap, folder):
     tap.ok(out.returncode == 1 and "bad.conf:%d" % last in out.stderr,
            "run refuses what check does", out)
 
+    with open(bad, "w", encoding="utf-8") as f:
+        f.write(text + "appservices = ( { id = \"nobody\"; ca = \"/nowhere.pem\"; } );\n")
+    out = lib.hearsay("check", "-c", bad)
+    tap.ok(out.returncode == 1 and "bad.conf:%d: /nowhere.pem" % last in out.stderr and
+           "\"nobody\"" in out.stderr, "check looks at the ways to appservices", out)
+
     out = lib.hearsay("check", "-c", folder / "nothing.conf")
     tap.ok(out.returncode == 1 and "nothing.conf" in out.stderr,
            "check of a configuration that is not there", out)
