@@ -50,8 +50,8 @@ postgresql_of(struct store *store)
 	return (struct postgresql *)store;
 }
 
-static int64_t
-monotonic_ms(void)
+int64_t
+postgresql_monotonic_ms(void)
 {
 	struct timespec ts;
 
@@ -648,7 +648,7 @@ static int
 postgresql_waiting(struct store *store, uint64_t *count_r, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
-	int64_t now = monotonic_ms(), count;
+	int64_t now = postgresql_monotonic_ms(), count;
 
 	if (postgresql_ready(s, e) == -1)
 		return -1;

@@ -38,7 +38,9 @@ struct postgresql {
 	uint64_t waiting;   /* deliveries, as of counted_ms */
 	int64_t counted_ms; /* monotonic; 0: never */
 
-	int64_t swept; /* id of the last event that was looked at by a sweep */
+	int64_t excess;      /* bytes over the bound that are still to be forgotten */
+	int64_t measured_ms; /* when that was found out, monotonic; 0: never */
+	int64_t swept;       /* id of the last event that was looked at by a sweep */
 
 	bool was_connected;
 	int watched; /* epoll: the connection, whichever that is, and nudge */
@@ -118,6 +120,7 @@ int postgresql_ready(struct postgresql *s, struct err *e);
  */
 int postgresql_begin_here(struct postgresql *s, struct err *e);
 void postgresql_undo(struct postgresql *s);
+int64_t postgresql_monotonic_ms(void);
 int64_t postgresql_lock_number(const char *kind, const char *name);
 
 /* A row's first columns as a checkpoint; its path lives as long as the row. */

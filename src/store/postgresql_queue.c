@@ -13,6 +13,7 @@
 
 #define FORGET_TRANSACTIONS 4  /* at once: a few milliseconds */
 #define SWEEP_EVENTS 200       /* looked at at once */
+#define MEASURE_MS 60000       /* between two looks at the statistics */
 #define DISCARD_DELIVERIES 500 /* in one step */
 
 /* ---- by hand, and for its age -------------------------------------------- */
@@ -76,21 +77,19 @@ drop_transaction(struct postgresql *s, int64_t seq, struct err *e)
 	return pq_run(s->pq, DROP_TRANSACTION, DB_ARGS(db_number(seq)), NULL, e);
 }
 
-/* Two numbers of the first row: 1, or 0 where there is none. */
+/* The numbers of the first row, of which there are that many: 1, or 0 where there is none. */
 static int
-ask_two(struct postgresql *s, enum statement i, const struct db_arg *args, size_t count,
-    int64_t n_r[2], struct err *e)
+ask_some(struct postgresql *s, enum statement i, const struct db_arg *args, size_t count,
+    int64_t *n_r, int numbers, struct err *e)
 {
 	PGresult *r = pq_query(s->pq, i, args, count, e);
-	int found;
+	int found, n;
 
 	if (r == NULL)
 		return -1;
 	found = PQntuples(r) > 0;
-	if (found == 1) {
-		n_r[0] = pq_number(r, 0, 0);
-		n_r[1] = pq_number(r, 0, 1);
-	}
+	for (n = 0; found == 1 && n < numbers; n++)
+		n_r[n] = pq_number(r, 0, n);
 	PQclear(r);
 	return found;
 }
@@ -104,11 +103,11 @@ discard_transaction(struct postgresql *s, const char *appservice, const char *id
 	int rc;
 
 	if (id != NULL)
-		rc = ask_two(
-		    s, NOT_ACCEPTED, DB_ARGS(db_text(appservice), db_text(id)), found, e);
+		rc = ask_some(s, NOT_ACCEPTED, DB_ARGS(db_text(appservice), db_text(id)),
+		    found, 2, e);
 	else
-		rc = ask_two(
-		    s, FIRST_NOT_ACCEPTED, DB_ARGS(db_text(appservice)), found, e);
+		rc = ask_some(
+		    s, FIRST_NOT_ACCEPTED, DB_ARGS(db_text(appservice)), found, 2, e);
 	if (rc != 1)
 		return rc;
 	*events_r = found[1];
@@ -195,27 +194,51 @@ postgresql_edit(struct store *store, const char *appservice, const char *id,
 	return done;
 }
 
-/* Forget some transactions, the oldest; *more_r where that was not all that is due. */
+/*
+ * Forget some transactions, the oldest: those from before that time, and as
+ * many as are too much.  *more_r where that was not all that is due.
+ */
 static int
 forget_accepted(struct postgresql *s, int64_t before, int64_t *oldest_ms_r, bool *more_r,
     struct err *e)
 {
-	int64_t oldest[2];
+	int64_t oldest[3]; /* seq, when accepted, bytes */
 	int i, found;
 
 	*more_r = false;
 	*oldest_ms_r = 0;
 	for (i = 0; i <= FORGET_TRANSACTIONS; i++) {
-		found = ask_two(s, OLDEST_ACCEPTED, NULL, 0, oldest, e);
+		found = ask_some(s, OLDEST_ACCEPTED, NULL, 0, oldest, 3, e);
 		if (found != 1)
 			return found;
 		*oldest_ms_r = oldest[1];
-		*more_r = oldest[1] < before;
+		*more_r = oldest[1] < before || s->excess > 0;
 		if (!*more_r || i == FORGET_TRANSACTIONS)
 			return 0;
 		if (drop_transaction(s, oldest[0], e) == -1)
 			return -1;
+		s->excess -= s->excess < oldest[2] ? s->excess : oldest[2];
 	}
+	return 0;
+}
+
+/*
+ * How much is too much.  The statistics are behind what is done by some
+ * seconds, so that they are asked only when what they said is done, and a while
+ * has passed: asked after each step, they would have us forget everything.
+ */
+static int
+measure(struct postgresql *s, uint64_t size_max, struct err *e)
+{
+	int64_t now = postgresql_monotonic_ms(), used;
+
+	if (s->excess > 0 || (s->measured_ms != 0 && now - s->measured_ms < MEASURE_MS))
+		return 0;
+	if (pq_ask(s->pq, BYTES_IN_USE, NULL, 0, &used, e) != 1)
+		return -1;
+	s->measured_ms = now;
+	if (used > 0 && (uint64_t)used > size_max)
+		s->excess = used - (int64_t)size_max;
 	return 0;
 }
 
@@ -247,8 +270,8 @@ forget_untold(struct postgresql *s, int64_t before, bool *more_r, struct err *e)
  * waiting for the other.
  */
 static int
-forget(struct postgresql *s, int64_t before, int64_t *oldest_ms_r, bool more_r[2],
-    struct err *e)
+forget(struct postgresql *s, int64_t before, uint64_t size_max, int64_t *oldest_ms_r,
+    bool more_r[2], struct err *e)
 {
 	int64_t ours = 0;
 
@@ -257,8 +280,11 @@ forget(struct postgresql *s, int64_t before, int64_t *oldest_ms_r, bool more_r[2
 	if (pq_ask(s->pq, TRY_FORGET,
 		DB_ARGS(db_number(postgresql_lock_number("forget", ""))), &ours, e) == -1)
 		return -1;
-	if (ours == 0)
+	if (ours == 0) {
 		before = INT64_MIN;
+		s->excess = 0;
+	} else if (measure(s, size_max, e) == -1)
+		return -1;
 	if (forget_accepted(s, before, oldest_ms_r, &more_r[0], e) == -1 ||
 	    (ours == 1 && forget_untold(s, before, &more_r[1], e) == -1))
 		return -1;
@@ -270,21 +296,17 @@ postgresql_forget(struct store *store, int64_t before, uint64_t size_max,
     int64_t *oldest_ms_r, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
-	int64_t used;
 	bool more[2];
 
 	if (begin(s, e) == -1)
 		goto fail;
-	if (pq_ask(s->pq, BYTES_IN_USE, NULL, 0, &used, e) != 1)
-		goto undo;
-	if ((uint64_t)used > size_max)
-		before = INT64_MAX;
-	if (forget(s, before, oldest_ms_r, more, e) == -1 || pq_commit(s->pq, e) == -1)
-		goto undo;
+	if (forget(s, before, size_max, oldest_ms_r, more, e) == -1 ||
+	    pq_commit(s->pq, e) == -1) {
+		postgresql_undo(s);
+		goto fail;
+	}
 	return more[0] || more[1];
 
-undo:
-	postgresql_undo(s);
 fail:
 	return err_add(e, "cannot forget what was accepted long ago");
 }
@@ -405,12 +427,12 @@ int
 postgresql_size(struct store *store, struct store_size *size_r, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
-	int64_t bytes, kept, oldest[2] = {0, 0};
+	int64_t bytes, kept, oldest[3] = {0};
 
 	if (postgresql_ready(s, e) == -1 ||
 	    pq_ask(s->pq, BYTES, NULL, 0, &bytes, e) != 1 ||
 	    pq_ask(s->pq, COUNT_ACCEPTED, NULL, 0, &kept, e) != 1 ||
-	    ask_two(s, OLDEST_ACCEPTED, NULL, 0, oldest, e) == -1)
+	    ask_some(s, OLDEST_ACCEPTED, NULL, 0, oldest, 3, e) == -1)
 		return err_add(e, "cannot read the size of the store");
 	/* What is free within the tables is known to PostgreSQL alone. */
 	*size_r = (struct store_size){

@@ -185,8 +185,10 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 		    "AND NOT EXISTS (SELECT FROM deliveries WHERE event = events.id)",
     [DROP_TRANSACTION] = "DELETE FROM transactions WHERE seq = $1",
     [DISCARDED] = "UPDATE appservices SET discarded = discarded + $2 WHERE name = $1",
-    [OLDEST_ACCEPTED] = "SELECT seq, accepted_ms FROM transactions "
-			"WHERE accepted_ms IS NOT NULL ORDER BY accepted_ms LIMIT 1",
+    /* What one takes: its body, the same again in events, sources, rows, indexes. */
+    [OLDEST_ACCEPTED] =
+	"SELECT seq, accepted_ms, octet_length(body) * 2::bigint + events * 400 "
+	"FROM transactions WHERE accepted_ms IS NOT NULL ORDER BY accepted_ms LIMIT 1",
     /* Events are in the order in which they were put, so that the first young one ends it. */
     [UNTOLD_UP_TO] =
 	"SELECT coalesce(max(id), 0) FROM "

@@ -584,6 +584,34 @@ database_in_another_encoding_is_refused(void **state)
 	free(postgres_run(f->server, "DROP DATABASE latin"));
 }
 
+/* Neither nothing nor everything: what is too much is estimated. */
+static void
+store_has_a_bound(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+	struct store_size size;
+	int64_t oldest = 0, i;
+	uint64_t offset;
+
+	open_first(f);
+	assert_int_equal(store_begin(f->s, &f->e), 0);
+	for (offset = 1; offset <= 4000; offset++)
+		assert_int_equal(put(f->s, offset, NULL, &f->e), 0);
+	assert_int_equal(store_commit(f->s, &f->e), 0);
+	for (i = 0; next(f, f->s, &txn) == 1; i++)
+		assert_int_equal(
+		    store_accepted(f->s, "irc", txn.id, 200, 1000 + i, &f->e), 0);
+	free(postgres_run(f->server, "ANALYZE"));
+	while (store_forget(f->s, 0, 1000000, &oldest, &f->e) == 1)
+		;
+	assert_int_equal(store_size(f->s, &size, &f->e), 0);
+	assert_true(size.kept > 5 && size.kept < 35);
+	assert_true(size.bytes > 1000000);
+	assert_int_equal(size.oldest_ms, 1040 - (int64_t)size.kept); /* the newest */
+	assert_int_equal(oldest, size.oldest_ms);
+}
+
 /* ---- passwords ----------------------------------------------------------------- */
 
 static void
@@ -694,6 +722,7 @@ main(void)
 	    TEST(instance_that_was_taken_meanwhile_is_refused),
 	    TEST(odd_bytes_hold_up_nothing),
 	    TEST(database_in_another_encoding_is_refused),
+	    TEST(store_has_a_bound),
 	    TEST(password_is_in_no_message),
 	    TEST(password_lets_in),
 	};
