@@ -45,7 +45,6 @@ file_of(const struct checkpoint *cp)
 {
 	struct file *f = xcalloc(1, sizeof(*f));
 
-	f->known = true;
 	f->blank = cp->offset == 0 && cp->id.head_len == 0;
 	f->cp = *cp;
 	f->cp.path = xstrdup(cp->path != NULL ? cp->path : "");

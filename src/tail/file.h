@@ -45,7 +45,6 @@ struct file {
 	uint64_t size;     /* as last seen */
 	int64_t mtime_ns;  /* likewise */
 	bool at_end;       /* as of the last read; file_wake forgets it */
-	bool known;        /* from the last run */
 	bool blank;        /* no byte of it was ever read */
 	bool live;         /* stands at the log's path */
 	bool held;         /* rotated away, read to its end, waits for late writers */

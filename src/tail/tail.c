@@ -468,8 +468,8 @@ tail_checkpoints(const struct tail_log *log, struct checkpoint **cps_r, size_t *
 
 		*cp = f->cp;
 		cp->path = xstrdup(f->cp.path);
-		if (!f->known)
-			cp->resume = cp->offset;
+		/* Killed before it is read again, it must be read again all the same. */
+		cp->resume = f->pos < f->cp.offset ? f->pos : f->cp.offset;
 	}
 }
 

@@ -104,8 +104,9 @@ void tail_log_stats(const struct tail_log *log, struct tail_stats *st_r);
 /*
  * The checkpoints of log as of the last chunk that was taken, oldest file
  * first: *cps_r is malloc'd, and so are the paths in it; the caller frees both
- * (checkpoints_free).  resume and last_ts are as at tail_follow, or equal to
- * offset and INT64_MIN for new files: the caller, who knows them, sets them.
+ * (checkpoints_free).  resume is where reading stands in what is read again, else
+ * offset: the caller sets an earlier one where it needs that, never a later one.
+ * last_ts is as at tail_follow, or INT64_MIN for new files: the caller sets it.
  */
 void tail_checkpoints(
     const struct tail_log *log, struct checkpoint **cps_r, size_t *count_r);

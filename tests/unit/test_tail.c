@@ -652,13 +652,17 @@ resume_is_read_again(void **state)
 	assert_int_equal(b->cps[0].resume, 14);
 	b->cps[0].resume = 4;
 	append(b, "four\n");
+	b->keeps_resume = true;
+	begin(b);
+	/* A commit before anything was read again must not forget that it is needed. */
+	commit_and_crash(b);
+	assert_int_equal(b->cps[0].resume, 4);
 	begin(b);
 	run_until(b, told_four);
 	assert_string_equal(b->again.p, "two\nthree\n");
-	b->keeps_resume = true;
 	commit(b);
 	assert_int_equal(b->cps[0].offset, 19);
-	assert_int_equal(b->cps[0].resume, 4);
+	assert_int_equal(b->cps[0].resume, 19);
 }
 
 /* Through a rotation: the older from where it is needed, the newer from its own place. */
