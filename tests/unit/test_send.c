@@ -253,6 +253,8 @@ setup(void **state)
 	f->config.backoff_max_ms = 20;
 	f->config.set_aside_tries = 20;
 	f->config.set_aside_after_ms = 3600 * 1000;
+	f->config.keep_accepted_ms = 3600 * 1000;
+	f->config.keep_size = 1024;
 	f->config.registrations = f->registrations;
 	receiver_start(&f->receiver, f->base);
 	*state = f;
@@ -883,6 +885,50 @@ wrong_token_is_never_given_up(void **state)
 }
 
 static void
+statuses_mean_what_the_configuration_says(void **state)
+{
+	struct fixture *f = *state;
+	struct verdict rows[] = {
+	    {500, 500, VERDICT_SET_ASIDE, NULL}, {400, 400, VERDICT_ACCEPTED, NULL}};
+
+	f->receiver.replies[0] = (struct reply){.status = 500};
+	f->receiver.replies[1] = (struct reply){.status = 400};
+	f->receiver.reply_count = 2;
+	f->config.statuses = rows;
+	f->config.status_count = 2;
+	f->config.set_aside_tries = 1;
+	f->config.set_aside_after_ms = 0;
+	queue(f, "irc", 150);
+	start(f);
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 2);
+	assert_int_equal(status_of(f, "irc")->dead, 1);
+	assert_int_equal(status_of(f, "irc")->accepted, 50);
+}
+
+static uint64_t
+kept(struct fixture *f)
+{
+	struct store_size size;
+
+	assert_int_equal(store_size(f->store, &size, &f->e), 0);
+	return size.kept;
+}
+
+static void
+accepted_is_forgotten_after_its_time(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.keep_accepted_ms = 1;
+	queue(f, "irc", 1500);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->accepted == 1500);
+	restart(f); /* the first look is soon after a start */
+	RUN_UNTIL(f, kept(f) == 0);
+}
+
+static void
 odd_statuses_are_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -1319,6 +1365,8 @@ main(void)
 	    TEST(refused_body_is_not_set_aside_before_its_time),
 	    TEST(what_fails_for_too_long_is_given_up_where_asked_for),
 	    TEST(wrong_token_is_never_given_up),
+	    TEST(statuses_mean_what_the_configuration_says),
+	    TEST(accepted_is_forgotten_after_its_time),
 	    TEST(odd_statuses_are_counted),
 	    TEST(held_queue_rests_until_it_is_released),
 	    TEST(hold_beside_the_running_daemon_is_noticed),
