@@ -175,7 +175,7 @@ class Log:
 class Node:
     """A `hearsay run` that is started again whenever it ends, as an init would."""
 
-    def __init__(self, folder, name, store, logs, receivers, rng, more=""):
+    def __init__(self, folder, name, store, logs, receivers, rng, more="", queue=None):
         self.folder, self.name, self.store, self.logs = folder, name, store, logs
         self.config = folder / (name + ".conf")
         self.log = folder / (name + ".log.run")
@@ -183,7 +183,8 @@ class Node:
         self.process = None
         self.lives = 0
         self.begun_at = 0  # where in its log this life begins
-        self.trouble = False  # in this life the disk failed
+        self.trouble = False  # in this life the store failed
+        self.troubled = lambda: False  # it does so now, though not by the shim
         self.bad = []
         keep = rng.choice((1, 10, 604800))
         with open(self.config, "w", encoding="utf-8") as f:
@@ -200,11 +201,12 @@ send = { connect_timeout = 0.5; first_byte_timeout = 0.6; timeout = 1.2;
                 ",\n".join('  { name = "%s"; pack = "synapse"; timezone = "UTC";\n'
                            '    logs = ( { path = "%s"; start = "beginning"; } ); }'
                            % (log.server, log.path) for log in logs),
-                rng.choice((2000, 1000000)), keep))
+                queue or rng.choice((2000, 1000000)), keep))
 
     def start(self):
         self.begun_at = os.path.getsize(self.log) if os.path.exists(self.log) else 0
-        self.trouble = self.control.get("error") != 0 or self.control.get("short_of") != 0
+        self.trouble = (self.control.get("error") != 0 or self.control.get("short_of") != 0 or
+                        self.troubled())
         self.lives += 1
         env = dict(os.environ, LD_PRELOAD=SHIM, HEARSAY_FAULTS_CONTROL=self.control.path,
                    HEARSAY_FAULTS_STORE=self.store)
@@ -261,7 +263,7 @@ send = { connect_timeout = 0.5; first_byte_timeout = 0.6; timeout = 1.2;
             self.bad.append("SIGTERM ended %s with %d: %s"
                             % (self.name, status, self.said()[-1500:]))
         elif status == 1 and not self.trouble:
-            self.bad.append("SIGTERM ended %s with 1, though its disk was well: %s"
+            self.bad.append("SIGTERM ended %s with 1, though its store was well: %s"
                             % (self.name, self.said()[-1500:]))
         self.process = None
         return status
@@ -308,9 +310,9 @@ class Harness:
                           for name in ("fast", "hanging", "failing", "absent", "mixed")]
         self.receivers[4].mode = "mixed"
 
-    def node(self, name, store, servers, seconds, more=""):
+    def node(self, name, store, servers, seconds, **more):
         logs = [Log(self.folder, s, self.rng.random(), seconds) for s in servers]
-        node = Node(self.folder, name, store, logs, self.receivers, self.rng, more)
+        node = Node(self.folder, name, store, logs, self.receivers, self.rng, **more)
         self.nodes.append(node)
         return node
 
@@ -322,6 +324,12 @@ class Harness:
 
     def term(self, node):
         node.terminate()
+
+    def stop(self, node):
+        """It stands still, as a machine that is moved does."""
+        node.process.send_signal(signal.SIGSTOP)
+        time.sleep(self.rng.random() * 2)
+        node.process.send_signal(signal.SIGCONT)
 
     def rotate(self, node):
         log = self.rng.choice(node.logs)
@@ -379,6 +387,7 @@ class Harness:
 
     def settle(self):
         """Heal all, and wait until everything arrived or nothing moves any more."""
+        healed = time.monotonic()
         for node in self.nodes:
             node.heal()
             for log in node.logs:
@@ -390,8 +399,7 @@ class Harness:
                 log.thread.join()
         self.want = {log.server: log.events() for node in self.nodes for log in node.logs}
         total = sum(len(events) for events in self.want.values())
-        healed = last = time.monotonic()
-        seen = None
+        last, seen = time.monotonic(), None
         while any(r.count() < total for r in self.receivers):
             for node in self.nodes:
                 node.tend()
@@ -402,7 +410,7 @@ class Harness:
                 self.bad.append("stuck: of %d events the receivers have %s" % (total, now))
                 break
             time.sleep(0.05)
-        self.tap.say("all had arrived %.1f s after all was healed" % (time.monotonic() - healed))
+        self.tap.say("%.1f s from the healing, with what was written meanwhile, to the end" % (time.monotonic() - healed))
 
     # ---- what came of it
 

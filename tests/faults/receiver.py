@@ -53,6 +53,7 @@ class Receiver:
         self.repeated = 0  # requests with an id that was taken before
         self.late = 0  # of these, behind transactions that were taken later
         self.wrong = []  # what no sender may do
+        self.peer = None  # the port from which the last transaction was taken
         self.sockets = set()
         self.listening = None
         with socket.socket() as s:
@@ -168,10 +169,10 @@ namespaces:
             return False  # the sender was killed; nothing arrived
         if way == "take later":
             time.sleep(0.2)
-        self._look(line.decode(), headers, body, WAYS.get(way, False))
+        self._look(line.decode(), headers, body, WAYS.get(way, False), s.getpeername()[1])
         return self._answer(s, way)
 
-    def _look(self, line, headers, body, take):
+    def _look(self, line, headers, body, take, peer):
         txn = line.split()[1].rpartition("/")[2].partition("?")[0]
         with self.lock:
             if headers.get("authorization") != "Bearer %s-%s" % (TOKEN, self.name):
@@ -182,6 +183,7 @@ namespaces:
                 self.late += self.known[txn] != len(self.taken) - 1
             elif take:
                 content = json.loads(body)
+                self.peer = peer
                 if content.get("events") != []:
                     self.wrong.append("no empty list of events")
                 self.known[txn] = len(self.taken)

@@ -86,6 +86,7 @@ def main():
             (2, "short writes", h.short),
             (3, "clock jumps", h.clock),
             (3, "SIGTERM", h.term),
+            (1, "stands still", h.stop),
             (3, "rotation asked for", h.rotate),
             (8, "receivers", h.receiver),
             (1, "second hearsay", h.second),
