@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <getopt.h>
 #include <glob.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,6 +13,7 @@
 #include "base/mem.h"
 #include "base/zone.h"
 #include "commands/commands.h"
+#include "commands/configured.h"
 #include "commands/patterns.h"
 #include "config/config.h"
 #include "decode/decoder.h"
@@ -475,27 +475,5 @@ check(const char *path)
 int
 cmd_check(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-	const char *path = config_default_path();
-	int c;
-
-	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			path = optarg;
-			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return EXIT_DONE;
-		default:
-			fputs(usage_text, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fputs(usage_text, stderr);
-		return EXIT_USAGE;
-	}
-	return check(path);
+	return configured_command(argc, argv, usage_text, check);
 }

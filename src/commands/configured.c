@@ -1,8 +1,10 @@
 #include "commands/configured.h"
 
+#include <getopt.h>
 #include <stdio.h>
 
 #include "base/err.h"
+#include "commands/commands.h"
 #include "commands/patterns.h"
 #include "config/config.h"
 
@@ -40,4 +42,33 @@ configured_printed(void)
 		return 0;
 	fputs("hearsay: standard output cannot be written\n", stderr);
 	return -1;
+}
+
+int
+configured_command(
+    int argc, char **argv, const char *usage_text, int (*work)(const char *path))
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	const char *path = config_default_path();
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return EXIT_DONE;
+		default:
+			fputs(usage_text, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage_text, stderr);
+		return EXIT_USAGE;
+	}
+	return work(path);
 }

@@ -21,4 +21,11 @@ void configured_close(struct configured *c);
 /* What was printed is with whom it was for: 0, or -1 and a sentence on stderr. */
 int configured_printed(void);
 
+/*
+ * A command that takes -c FILE and --help and nothing else: parse, and call
+ * work with the configuration's path.  Returns the exit status.
+ */
+int configured_command(
+    int argc, char **argv, const char *usage_text, int (*work)(const char *path));
+
 #endif
