@@ -593,6 +593,8 @@ crlf_is_disproved_by_one_line(void **state)
 
 #define DOCKER(text) "{\"log\":\"" text "\\n\",\"stream\":\"stderr\"," DOCKER_TIME "}"
 
+#define CRI_HEAD "2026-11-23T09:46:28.830111222Z stdout "
+
 static void
 docker_around_text(void **state)
 {
@@ -655,6 +657,157 @@ no_envelope_where_there_was_none(void **state)
 	assert_int_equal(feed(x, x->synapse, TEXT), 1);
 	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT)), 0);
 	assert_int_equal(feed(x, x->synapse, TEXT), 1);
+}
+
+static void
+cri_around_text(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "F " TEXT), 1);
+	assert_int_equal(x->r.ts, TEXT_MS);
+	assert_slice(x->r.part[PART_MESSAGE],
+	    "Logging in user @erin:example.org on device HOBBIT");
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "P " TEXT), 0);
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "F " PLAIN_JSON), 1);
+	assert_int_equal(x->r.ts, DOCKER_MS);
+	assert_false(x->r.ts_of_line);
+	/* A container with a terminal writes CR LF, into its pieces too. */
+	assert_int_equal(
+	    feed(x, x->other, CRI_HEAD "F INFO[2026-11-23T09:46:28.829Z] hi\r"), 1);
+	assert_slice(x->r.part[PART_MESSAGE], "hi");
+}
+
+static void
+syslog_around_text(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(feed(x, x->synapse,
+			     "Nov 23 09:46:29 host cron[1]: "
+			     "other"),
+	    0);
+	assert_int_equal(
+	    feed(x, x->synapse, "Nov 23 09:46:29 host synapse[1]: " TEXT), 1);
+	assert_int_equal(x->r.ts, TEXT_MS);
+	assert_int_equal(
+	    feed(x, x->synapse, "Nov 23 09:46:29 host synapse[1]: Traceback"), 0);
+	/* The year is that of the line before. */
+	assert_int_equal(
+	    feed(x, x->synapse, "Nov 23 09:46:29 host synapse[1]: " PLAIN_JSON), 1);
+	assert_int_equal(x->r.ts, TEXT_MS / 1000 * 1000 + 1000);
+	assert_int_equal(
+	    feed(x, x->synapse, "<1>1 2026-11-23T09:46:28.830Z h a p m - " PLAIN_JSON),
+	    1);
+	assert_int_equal(x->r.ts, DOCKER_MS);
+	/* A collector that lets newlines through lets lines of users through. */
+	assert_int_equal(feed(x, x->synapse, TEXT), 0);
+	assert_int_equal(
+	    feed(x, x->synapse, "Nov 23 09:46:29 host synapse[1]: " TEXT), 1);
+}
+
+/* Many a bare line begins with a time, a word and another with a colon. */
+static void
+a_record_is_no_syslog(void **state)
+{
+	static const char line[] = "2026-11-23T09:46:28.829Z ERROR a::b: hi";
+	struct pack_format f[2] = {{.kind = FORMAT_REGEX, .time = TIME_ISO},
+	    {.kind = FORMAT_REGEX, .time = TIME_NONE}};
+	const struct pack pack = {.formats = f, .format_count = 2};
+	struct fixture *x = *state;
+	struct decoder *d;
+
+	compile(
+	    &f[0], "(?<time>[^ ]+) +(?<level>[A-Z]+) (?<logger>[^ ]+): (?<message>.*)");
+	compile(&f[1], "(?<message>hi)");
+	d = decoder_new(&pack, x->zone);
+	assert_int_equal(decoder_line(d, slice_of(line), FALLBACK, x->a, &x->r), 1);
+	assert_ptr_equal(x->r.format, &f[0]);
+	assert_slice(x->r.part[PART_LOGGER], "a::b");
+	decoder_free(d);
+	clear(f, 2);
+}
+
+static void
+an_envelope_that_is_configured(void **state)
+{
+	struct fixture *x = *state;
+
+	decoder_set_envelope(x->synapse, ENVELOPE_CRI);
+	assert_int_equal(feed(x, x->synapse, TEXT), 0);
+	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT)), 0);
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "F " TEXT), 1);
+	decoder_set_envelope(x->synapse, ENVELOPE_NONE);
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "F " TEXT), 0);
+	assert_int_equal(feed(x, x->synapse, TEXT), 1);
+}
+
+static void
+look(struct fixture *x, struct decoder *d, const char *lines)
+{
+	decoder_look(d, slice_of(lines), FALLBACK, x->a);
+}
+
+static void
+a_look_at_several_lines(void **state)
+{
+	struct fixture *x = *state;
+
+	/* A line that a user began does not tell. */
+	look(x, x->synapse, CRI_HEAD "F " TEXT "\n" DOCKER(TEXT) "\n" TEXT "\n");
+	assert_int_equal(decoder_last_ts(x->synapse), INT64_MIN);
+	assert_int_equal(feed(x, x->synapse, CRI_HEAD "F " TEXT), 0);
+	assert_int_equal(feed(x, x->synapse, TEXT), 1);
+	/* Lines that tell nothing leave it open. */
+	look(x, x->other, "x\n\ny");
+	look(x, x->other, "x\n\n" CRI_HEAD "P y\n");
+	assert_true(decoder_wrapped(x->other));
+	assert_int_equal(
+	    feed(x, x->other, CRI_HEAD "F INFO[2026-11-23T09:46:28.829Z] hi"), 1);
+}
+
+static void
+pieces_with_cr_lf(void **state)
+{
+	struct fixture *x = *state;
+	const struct line_place at = {1, 2};
+	struct unwrapped u;
+
+	look(x, x->synapse, CRI_HEAD "F x\r\n");
+	assert_false(decoder_unwrap(x->synapse,
+	    slice_of(CRI_HEAD "P 2026-11-23 09:46:28,829 - synapse"), at, FALLBACK, x->a,
+	    &u));
+	assert_true(decoder_unwrap(x->synapse,
+	    slice_of(CRI_HEAD "F .handlers.auth - 1067 - INFO - POST-7 - Logging in\r"),
+	    at, FALLBACK, x->a, &u));
+	assert_int_equal(decoder_unwrapped(x->synapse, &u, FALLBACK, x->a, &x->r), 1);
+	assert_slice(x->r.part[PART_MESSAGE], "Logging in");
+}
+
+/* Left by a truncation under a writer that does not append, or by a power cut. */
+static void
+nuls_before_a_line(void **state)
+{
+	static const char line[] = "\0\0\0\0" TEXT, wrapped[] = "\0" CRI_HEAD "F " TEXT,
+			  within[] = TEXT "\0x";
+	struct fixture *x = *state;
+
+	assert_int_equal(
+	    decoder_line(x->synapse, (struct slice){wrapped, sizeof(wrapped) - 1},
+		FALLBACK, x->a, &x->r),
+	    1);
+	assert_int_equal(decoder_line(x->synapse, (struct slice){line, sizeof(line) - 1},
+			     FALLBACK, x->a, &x->r),
+	    1);
+	assert_int_equal(x->r.ts, TEXT_MS);
+	assert_int_equal(
+	    decoder_line(x->synapse, (struct slice){within, sizeof(within) - 1}, FALLBACK,
+		x->a, &x->r),
+	    1);
+	assert_int_equal(x->r.part[PART_MESSAGE].len,
+	    strlen("Logging in user @erin:example.org on device HOBBIT") + 2);
+	assert_int_equal(
+	    decoder_line(x->synapse, (struct slice){line, 4}, FALLBACK, x->a, &x->r), 0);
 }
 
 /* ---- time ------------------------------------------------------------------- */
@@ -845,6 +998,13 @@ main(void)
 	    test(docker_around_json),
 	    test(docker_piece_is_no_record),
 	    test(no_envelope_where_there_was_none),
+	    test(cri_around_text),
+	    test(syslog_around_text),
+	    test(a_record_is_no_syslog),
+	    test(an_envelope_that_is_configured),
+	    test(a_look_at_several_lines),
+	    test(pieces_with_cr_lf),
+	    test(nuls_before_a_line),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),
 	    test(time_of_the_line_before),

@@ -340,8 +340,9 @@ lines_in_pieces(void **state)
 	buf_free(&b);
 }
 
+/* How many events of the type "login" data tells. */
 static unsigned
-events_of(const char *data, uint64_t offset, bool gap)
+logins_of(const char *data, uint64_t offset, bool gap)
 {
 	const struct teller_chunk c = {
 	    .file = FILE_KEY,
@@ -350,12 +351,14 @@ events_of(const char *data, uint64_t offset, bool gap)
 	    .len = strlen(data),
 	    .gap = gap,
 	};
+	const struct account_event *ev;
 	struct teller_run r;
-	unsigned count;
+	unsigned count = 0;
 
 	begin(&r);
 	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
-	count = r.events.count;
+	for (ev = r.events.first; ev != NULL; ev = ev->next)
+		count += strcmp(ev->type, "login") == 0;
 	end(&r);
 	return count;
 }
@@ -371,11 +374,11 @@ the_rest_of_a_line_is_no_line(void **state)
 {
 	(void)state;
 	assert_int_equal(
-	    events_of(CRI("P", "R9 log INFO nothing, and then ") LOGIN, 0, false), 0);
-	assert_int_equal(events_of(LOGIN, 0, false), 1);
+	    logins_of(CRI("P", "R9 log INFO nothing, and then ") LOGIN, 0, false), 0);
+	assert_int_equal(logins_of(LOGIN, 0, false), 1);
 	/* Read from behind the first piece, or behind bytes that are lost. */
-	assert_int_equal(events_of(LOGIN, 1, true), 0);
-	assert_int_equal(events_of(CRI("F", "rest") LOGIN, 1, true), 1);
+	assert_int_equal(logins_of(LOGIN, 1, true), 0);
+	assert_int_equal(logins_of(CRI("F", "rest") LOGIN, 1, true), 1);
 }
 
 /* In a bare log a line may be a user's, whatever it looks like. */
@@ -383,9 +386,9 @@ static void
 no_envelope_among_bare_lines(void **state)
 {
 	(void)state;
-	assert_int_equal(events_of(LOGIN "R2 log INFO nothing\n", 0, false), 0);
-	assert_int_equal(events_of("R2 log INFO nothing\n" LOGIN, 0, false), 0);
-	assert_int_equal(events_of("no record\n" LOGIN, 0, false), 1);
+	assert_int_equal(logins_of(LOGIN "R2 log INFO nothing\n", 0, false), 0);
+	assert_int_equal(logins_of("R2 log INFO nothing\n" LOGIN, 0, false), 0);
+	assert_int_equal(logins_of("no record\n" LOGIN, 0, false), 1);
 }
 
 /* The open piece is in the older file. */
@@ -421,6 +424,71 @@ a_piece_in_the_file_before(void **state)
 	end(&r);
 }
 
+/* A request on one stream begins behind the first piece of a line on the other. */
+static void
+a_request_behind_a_piece(void **state)
+{
+	static const char one[] = CRI_TIME " stdout P half\n",
+			  two[] = CRI("F", "R1 log INFO enter @a:example.org on D1");
+	struct teller_chunk c = {.file = 1, .offset = 9, .data = one, .len = strlen(one)};
+	uint64_t file, offset;
+	struct teller_run r;
+
+	(void)state;
+	begin(&r);
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	c = (struct teller_chunk){.file = 2, .data = two, .len = strlen(two)};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	assert_true(teller_log_needs(r.log, &file, &offset));
+	assert_int_equal(file, 1);
+	assert_int_equal(offset, 9);
+	end(&r);
+	/* And before it. */
+	begin(&r);
+	c = (struct teller_chunk){
+	    .file = 1, .offset = 3, .data = two, .len = strlen(two)};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	c = (struct teller_chunk){.file = 2, .data = one, .len = strlen(one)};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	assert_true(teller_log_needs(r.log, &file, &offset));
+	assert_int_equal(file, 1);
+	assert_int_equal(offset, 3);
+	end(&r);
+}
+
+#define TEN_EMPTY_LINES                                                                  \
+	CRI("F", "")                                                                     \
+	CRI("F", "")                                                                     \
+	CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "")    \
+	    CRI("F", "") CRI("F", "")
+#define FIFTY "12345678901234567890123456789012345678901234567890"
+
+/*
+ * How far a user's text reaches is counted in his bytes: each of his newlines
+ * makes the runtime add many of its own.
+ */
+static void
+envelopes_are_no_user_s_bytes(void **state)
+{
+	struct pack *usual = pack;
+
+	(void)state;
+	pack =
+	    pack_of_rules(RULES ", { name = \"text\"; match = \"says .*\"; raw = 200; }");
+	pack->formats[0].forgeable = true;
+	assert_int_equal(
+	    logins_of(CRI("F", "R5 log INFO says hello") LOGIN, 0, false), 0);
+	assert_int_equal(
+	    logins_of(CRI("F", "R5 log INFO says hello") TEN_EMPTY_LINES LOGIN, 0, false),
+	    0);
+	assert_int_equal(logins_of(CRI("F", "R5 log INFO says hello")
+				       CRI("F", FIFTY FIFTY FIFTY FIFTY FIFTY) LOGIN,
+			     0, false),
+	    1);
+	pack_free(pack);
+	pack = usual;
+}
+
 int
 main(void)
 {
@@ -431,6 +499,8 @@ main(void)
 	    cmocka_unit_test(the_rest_of_a_line_is_no_line),
 	    cmocka_unit_test(no_envelope_among_bare_lines),
 	    cmocka_unit_test(a_piece_in_the_file_before),
+	    cmocka_unit_test(a_request_behind_a_piece),
+	    cmocka_unit_test(envelopes_are_no_user_s_bytes),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
