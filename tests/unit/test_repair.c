@@ -286,6 +286,25 @@ store_of_version_1_is_rebuilt_as_of_this(void **state)
 	assert_int_equal(number_in(f->path, "SELECT count(*) FROM deliveries"), 5);
 }
 
+/* How many events the report says are lost. */
+static int64_t
+events_told_lost(const struct fixture *f)
+{
+	int64_t told = 0, low, high;
+	size_t i;
+
+	for (i = 0; i < f->report.lost.count; i++) {
+		const char *text = f->report.lost.texts[i];
+
+		if (sscanf(text, "events: rows %" SCNd64 " to %" SCNd64, &low, &high) ==
+		    2)
+			told += high - low + 1;
+		else if (sscanf(text, "events: nothing from row %" SCNd64, &low) == 1)
+			told += EVENTS - low + 1;
+	}
+	return told;
+}
+
 /* Whichever page is gone: what is lost is told, and the rest is a store. */
 static void
 no_page_is_lost_silently(void **state)
@@ -293,7 +312,7 @@ no_page_is_lost_silently(void **state)
 	struct fixture *f = *state;
 	int64_t pages = number_in(f->sound, "PRAGMA page_count"), page, events,
 		deliveries;
-	int64_t lossless = 0, kept = 0, unreadable = 0;
+	int64_t lossless = 0, kept = 0, unreadable = 0, lost = 0;
 	struct store *s;
 
 	for (page = 2; page <= pages; page++) {
@@ -310,6 +329,8 @@ no_page_is_lost_silently(void **state)
 		deliveries = number_in(f->path, "SELECT count(*) FROM deliveries");
 		if (events < EVENTS || deliveries < 2 * EVENTS)
 			assert_true(f->report.lost.count > 0);
+		assert_int_equal(events_told_lost(f), EVENTS - events);
+		lost += EVENTS - events;
 		lossless += f->report.lost.count == 0;
 		kept += events > EVENTS - 100;
 		s = opened(f, STORE_OWN);
@@ -318,6 +339,8 @@ no_page_is_lost_silently(void **state)
 	}
 	/* Most pages are leaves with some rows, or of an index, with none. */
 	assert_true(unreadable <= 2);
+	/* Each with its own page, all with the root of the table; none twice. */
+	assert_true(lost >= 1 && lost <= 2 * EVENTS);
 	assert_true(lossless > pages / 4);
 	assert_true(kept > pages * 3 / 4);
 }
