@@ -60,6 +60,7 @@ struct send {
 	struct event *woken;     /* someone asked to look at all queues */
 	struct event *noticed;   /* another process did something; NULL: not to be had */
 	bool store_fails;        /* and that was told */
+	bool writing_fails;      /* it does so in noting what came of an attempt */
 	struct event *idle;      /* no request is under way after send_stop */
 	void (*done)(void *arg); /* NULL before send_stop */
 	void *done_arg;
@@ -98,12 +99,16 @@ store_failed_us(struct send *s, const struct err *e)
 	s->store_fails = true;
 }
 
+/*
+ * A full disk can be read from: a transaction that was only looked up is no
+ * sign that the disk is well, and would tell its end and its beginning in turns.
+ */
 static void
 store_served_us(struct send *s)
 {
 	if (s->store_fails)
 		say(LOG_NOTICE, "the store takes what is written to it again");
-	s->store_fails = false;
+	s->store_fails = s->writing_fails = false;
 }
 
 /* ---- what came of an attempt ------------------------------------------- */
@@ -117,6 +122,7 @@ save_accepted(struct queue *q)
 
 	if (store_accepted(s->store, q->appservice->id, q->txn.id, q->accepted_status,
 		now_ms(), &e) == -1) {
+		s->writing_fails = true;
 		store_failed_us(s, &e);
 		wait_ms(q, QUEUE_SAVES, STORE_RETRY_MS);
 		return;
@@ -250,6 +256,7 @@ failed(struct queue *q, const struct http_answer *answer, const struct verdict *
 		tell_failure(q, answer, v, &what, delay);
 	if (store_failed(s->store, q->appservice->id, q->txn.id, answer->status,
 		what.text, then, now + delay, now, &e) == -1) {
+		s->writing_fails = true;
 		store_failed_us(s, &e);
 		wait_ms(q, QUEUE_WAITS, delay);
 		return;
@@ -414,7 +421,8 @@ look(struct queue *q)
 		wait_ms(q, QUEUE_WAITS, STORE_RETRY_MS);
 		return;
 	}
-	store_served_us(s);
+	if (!s->writing_fails)
+		store_served_us(s);
 	if (found == 0)
 		return;
 	if (due_in(q) > 0)
