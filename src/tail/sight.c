@@ -148,23 +148,72 @@ older(const void *pa, const void *pb)
 	return names_older(a->name, b->name);
 }
 
+/*
+ * Where the file at the log's path stands, links followed: by the next start a
+ * link may lead to another directory.
+ */
+static char *
+place_of(const struct tail_log *log, const struct file_facts *facts)
+{
+	const struct spot *spot;
+	struct file_facts there;
+	char *path;
+
+	if (log->spot_count < 2)
+		return xstrdup(log->path);
+	spot = &log->spots[log->spot_count - 1];
+	path = xasprintf("%s/%s", spot->dir, spot->name);
+	if (identity_stat(path, false, &there) == 0 &&
+	    identity_same_inode(&there.id, &facts->id))
+		return path;
+	free(path);
+	return xstrdup(log->path);
+}
+
+static void
+see_live(struct sight *s)
+{
+	struct file_facts live;
+	char *path;
+
+	s->fd = file_open_path(s->log->path, &live);
+	s->error = s->fd == -1 ? errno : 0;
+	if (s->fd == -1)
+		return;
+	path = place_of(s->log, &live);
+	see(s, path, &live, true);
+	free(path);
+}
+
+/* A file of the last run, where it was: maybe no link leads there any more. */
+static void
+see_known(struct sight *s)
+{
+	const struct file *f;
+	struct file_facts facts;
+
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->source == FILE_UNSOUGHT &&
+		    identity_stat(f->cp.path, false, &facts) == 0 &&
+		    S_ISREG(facts.mode) && identity_same_inode(&facts.id, &f->cp.id) &&
+		    !is_seen(s, &facts))
+			see(s, f->cp.path, &facts, false);
+}
+
 static void
 gather_once(struct sight *s)
 {
 	const struct listing *l;
-	struct file_facts live;
 	size_t i, j, stem;
 
-	s->fd = file_open_path(s->log->path, &live);
-	s->error = s->fd == -1 ? errno : 0;
-	if (s->fd != -1)
-		see(s, s->log->path, &live, true);
+	see_live(s);
 	for (i = 0; i < s->log->spot_count; i++) {
 		l = listing_get(s->log->tail, s->log->spots[i].dir);
 		stem = names_stem_len(s->log->spots[i].name);
 		for (j = 0; j < l->count; j++)
 			see_name(s, &s->log->spots[i], stem, &l->names[j]);
 	}
+	see_known(s);
 	drop_half_packed(s);
 	if (s->count > 0)
 		qsort(s->seen, s->count, sizeof(*s->seen), older);
@@ -498,7 +547,7 @@ begins_finished(struct sight *s, const struct file *f, int fd, bool *found_r)
 static bool
 is_copy(struct sight *s, const struct seen *seen, int fd)
 {
-	const struct file *f;
+	const struct file *f, *anchor = anchor_of(s->log);
 
 	if (s->fd != -1 && file_begins_with(s->fd, fd))
 		return true;
@@ -508,7 +557,11 @@ is_copy(struct sight *s, const struct seen *seen, int fd)
 		if (found ? file_begins_with(f->fd, fd)
 			  : begins_finished(s, f, fd, &found))
 			return true;
-		if ((!found || file_packed(fd)) &&
+		/*
+		 * What comes behind the newest that we know may be a copy of that
+		 * one.  Compared with older ones, a mere equal head would tell.
+		 */
+		if (((!found && f == anchor) || file_packed(fd)) &&
 		    file_copied(fd, seen->path, &f->cp) != COPY_NONE)
 			return true;
 	}
@@ -590,11 +643,12 @@ static void
 add_live(struct sight *s, struct file *before)
 {
 	struct tail_log *log = s->log;
-	struct file *f = s->seen[s->count - 1].file;
+	const struct seen *live = &s->seen[s->count - 1];
+	struct file *f = live->file;
 	struct err e;
 
 	if (f == NULL) {
-		f = add_file(s, s->fd, log->path);
+		f = add_file(s, s->fd, live->path);
 		s->fd = -1;
 		if (f == NULL)
 			return;
@@ -723,6 +777,8 @@ reopen(struct tail_log *log)
 	struct file *f, *newest = log_newest(log);
 	struct file_facts facts;
 	struct err e;
+	bool taken;
+	char *path;
 	int fd;
 
 	for (f = log->files; f != NULL; f = f->next)
@@ -739,7 +795,10 @@ reopen(struct tail_log *log)
 		return false;
 	}
 	newest->cp.finished = false;
-	if (file_take(newest, fd, log->path, &e) == -1)
+	path = place_of(log, &facts);
+	taken = file_take(newest, fd, path, &e) == 0;
+	free(path);
+	if (!taken)
 		return false;
 	newest->live = true;
 	log->stats.missing = false;
