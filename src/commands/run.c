@@ -793,8 +793,8 @@ run(const char *path)
 	free(store);
 	if (event_base_dispatch(r.base) == -1)
 		say(LOG_ERR, "the event loop failed");
-	else if (r.batch_count == 0)
-		status = EXIT_DONE;
+	else if (r.batch_count == 0 || commit(&r) == 0)
+		status = EXIT_DONE; /* with what was read while the last answers came */
 	say(LOG_NOTICE, "ended");
 
 done:
