@@ -205,6 +205,7 @@ judge(struct telling *t, const struct record *record, size_t offset,
 		log->doubt = doubt_new(log->pack);
 	if (log->doubt == NULL)
 		return DOUBT_NONE;
+	doubt_clock(log->doubt, t->chunk->fallback_ms);
 	verdict =
 	    doubt_record(log->doubt, position(t, offset), record, matches, count, why_r);
 	if (verdict == DOUBT_NONE && resets(matches, count))

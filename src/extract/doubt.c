@@ -9,14 +9,35 @@
 #include "pack/pack.h"
 
 #define WINDOW (1u << 18) /* request numbers that are remembered */
-#define AHEAD 256  /* a request's number runs this far before the newest, at most */
-#define BEHIND 64  /* a request that was open at our start has a number this near */
-#define GIVE_UP 16 /* twice the contradictions, less the rest, where no text is near */
-#define GUESSES                                                                          \
-	3 /* closing lines of unknown requests behind one text: it tries numbers */
-#define HELD_MAX 2   /* requests begun behind one text that may be real */
-#define GRACE 16     /* closing lines that must be in order after such a text */
+#define AHEAD 256     /* a request's number runs this far before the newest, at most */
+#define BEHIND 64     /* a request that was open at our start has a number this near */
+#define GIVE_UP 16    /* twice the contradictions, less the rest, where no text is near */
+#define GUESSES 3     /* impossible closing lines behind one text: it tries numbers */
+#define YOUNG 256     /* so few numbers known: impossible ones are not seen as such */
+#define HELD_MAX 8    /* requests begun behind one text that may be real */
+#define GRACE 16      /* closing lines that must be in order after such a text */
+#define CALM_MS 10000 /* and how long it goes on, at least */
+#define STALE_MS 60000    /* a text is written at once: so long after it nothing is its */
+#define ORDERLY 8         /* closing lines in order that end a text without a request */
+#define ORDERLY_MS 600000 /* and where its request seems to have no end: so long after */
+#define ZONES 256         /* the newest zones and held requests that are remembered */
+#define SKEW_MS 5         /* between what a request's clock and the lines' say */
+#define FUTURE_MS 2000    /* how far a line's time may lie behind the moment of reading */
 #define BACK_MS 1000 /* how far a line's time may lie before that of the line before */
+
+/* What is known of a zone once it is over. */
+struct zone_fate {
+	uint64_t serial;
+	unsigned held;  /* lines in it that told what a request does */
+	bool betrayed;  /* one of its lines was impossible: there is a text in it */
+	int64_t latest; /* of the held lines' times */
+};
+
+/* A request of which only a held line is known. */
+struct waiting {
+	uint64_t number, zone;
+	int64_t ts; /* of that line */
+};
 
 struct doubt {
 	const struct pack *pack;
@@ -31,15 +52,25 @@ struct doubt {
 	uint8_t *over;           /* and its closing line */
 	unsigned contradictions; /* outside of any zone; see GIVE_UP */
 
+	uint64_t last_offset;
+	int64_t read_at; /* what is taken now was in the log by that time */
+
 	/* The zone behind a line that may carry text. */
 	bool zone;
-	bool carried;       /* the last record opened it */
+	bool carried; /* the last record opened it */
+	bool settled; /* the last record closed a request that was held rightly */
+	bool carrier_numbered;
 	struct buf carrier; /* the context of that line */
+	bool beyond;        /* behind all that the text is expected to hold */
 	uint64_t zone_end;  /* offset: no text reaches beyond */
-	int64_t zone_ts;
+	uint64_t serial;    /* of the newest zone */
+	int64_t zone_ts, zone_read_at;
+	int64_t first_ts; /* where it lies within others: of the outermost */
 	unsigned guesses;
-	unsigned held;  /* lines in the newest zone that told what a request does */
-	unsigned grace; /* closing lines still to be in order */
+	unsigned orderly; /* closing lines without an impossible line among them */
+	unsigned grace;   /* closing lines still to be in order */
+	struct zone_fate fates[ZONES];
+	struct waiting waiting[ZONES];
 };
 
 /* A record's request, if its context is one. */
@@ -56,6 +87,7 @@ doubt_new(const struct pack *pack)
 	size_t i;
 
 	d->pack = pack;
+	d->read_at = INT64_MIN;
 	if (pack->request == NULL)
 		return d;
 	for (i = 0; i < pack->request->capture_count; i++) {
@@ -167,9 +199,35 @@ doubt_reset(struct doubt *d)
 	d->newest = 0;
 	d->contradictions = 0;
 	d->zone = false;
+	memset(d->waiting, 0, sizeof(d->waiting));
+}
+
+void
+doubt_clock(struct doubt *d, int64_t read_at)
+{
+	d->read_at = read_at;
 }
 
 /* ---- judging ----------------------------------------------------------------------- */
+
+/* A decimal number of seconds in ms, rounded up; at most a day. */
+static int64_t
+decimal_ms(struct slice text)
+{
+	int64_t ms = 0, unit = 1000;
+	bool fraction = false;
+	size_t i;
+
+	for (i = 0; i < text.len && ms < 86400000; i++) {
+		if (text.p[i] == '.')
+			fraction = true;
+		else if (!fraction)
+			ms = ms * 10 + (text.p[i] - '0') * 1000;
+		else if ((unit /= 10) > 0)
+			ms += (text.p[i] - '0') * unit;
+	}
+	return ms + 1;
+}
 
 static bool
 closes(const struct match *matches, size_t count)
@@ -206,6 +264,20 @@ raw_bytes(const struct match *matches, size_t count)
 	return most;
 }
 
+/* What a closing line says of how long its request took, in ms; -1: nothing. */
+static int64_t
+took_ms(const struct match *matches, size_t count)
+{
+	size_t i, c;
+
+	for (i = 0; i < count; i++)
+		for (c = 0; c < matches[i].capture_count; c++)
+			if (matches[i].rule->ends &&
+			    strcmp(matches[i].captures[c].name, "took") == 0)
+				return decimal_ms(matches[i].captures[c].value.items[0]);
+	return -1;
+}
+
 /* A closing line names the method of its request a second time. */
 static bool
 other_method(const struct request *q, const struct match *matches, size_t count)
@@ -235,6 +307,9 @@ contradiction(
 {
 	if (d->zone && r->ts_of_line && r->ts < d->zone_ts - BACK_MS)
 		return "its time lies before that of the line that carried it";
+	if (d->zone && r->ts_of_line && d->read_at > d->zone_ts &&
+	    r->ts > d->read_at + FUTURE_MS)
+		return "its time was still to come when the log was written";
 	if (!q->numbered || d->newest == 0)
 		return NULL;
 	if (!in_window(d, q->number))
@@ -273,17 +348,69 @@ learn(struct doubt *d, const struct request *q, bool closing)
 		d->contradictions--;
 }
 
+static struct zone_fate *
+fate_of(struct doubt *d, uint64_t serial)
+{
+	return &d->fates[serial % ZONES];
+}
+
+/*
+ * A zone within one goes on with its guesses: its author may have written the
+ * line that seems to open it.
+ */
 static void
 open_zone(struct doubt *d, const struct record *r, uint64_t end)
 {
+	if (!d->zone) {
+		d->guesses = 0;
+		d->grace = 0;
+		d->first_ts = r->ts;
+	}
 	d->zone = d->carried = true;
+	d->carrier_numbered = request_of(d, r).numbered;
 	buf_reset(&d->carrier);
 	buf_add(&d->carrier, r->part[PART_CONTEXT].p, r->part[PART_CONTEXT].len);
 	d->zone_end = end;
 	d->zone_ts = r->ts;
-	d->guesses = 0;
-	d->held = 0;
-	d->grace = 0;
+	d->zone_read_at = d->read_at;
+	d->orderly = 0;
+	d->serial++;
+	*fate_of(d, d->serial) =
+	    (struct zone_fate){.serial = d->serial, .latest = INT64_MIN};
+}
+
+/* A zone ends where no text reaches, and long after it was read. */
+static void
+outlive_zone(struct doubt *d, uint64_t offset)
+{
+	if (offset < d->last_offset) /* the log goes on in another file */
+		d->zone_end =
+		    d->zone_end > d->last_offset ? d->zone_end - d->last_offset : 0;
+	d->last_offset = offset;
+	d->beyond = offset > d->zone_end;
+	if (d->beyond && d->pack->request == NULL)
+		d->zone = false;
+	if (d->read_at != INT64_MIN && d->zone_read_at != INT64_MIN &&
+	    d->read_at - d->zone_read_at >= STALE_MS)
+		d->zone = false;
+}
+
+/* A line in the zone is impossible, or a closing one that nothing is known of. */
+static void
+guessed(struct doubt *d, bool closing)
+{
+	d->orderly = 0;
+	if (closing)
+		d->guesses++;
+	if (d->grace > 0)
+		d->grace = GRACE;
+}
+
+/* Where little is known of the log, an unknown number may be an impossible one. */
+static bool
+is_young(const struct doubt *d)
+{
+	return d->newest == 0 || (d->oldest > YOUNG && d->newest - d->oldest < YOUNG);
 }
 
 /*
@@ -291,38 +418,103 @@ open_zone(struct doubt *d, const struct record *r, uint64_t end)
  * text's author can't know.  But one who tries many numbers may hit it.
  */
 static void
-closed_in_zone(struct doubt *d, bool carrier, bool believed)
+end_of_carrier(struct doubt *d)
 {
-	if (!believed) {
-		d->guesses++;
-		if (d->grace > 0)
-			d->grace = GRACE;
-		return;
-	}
-	if (d->grace > 0)
-		d->zone = --d->grace > 0;
-	else if (carrier && d->guesses > GUESSES)
+	if (d->guesses > GUESSES)
 		d->grace = GRACE;
-	else if (carrier)
+	else
 		d->zone = false;
+}
+
+/*
+ * An unknown request's closing line that is possible: it tells nothing, but who
+ * does not know the numbers can't go on with such lines for long.  So they end
+ * a zone that has no request's line to end it.
+ */
+static void
+in_order(struct doubt *d, const struct record *r, const struct request *q, bool numbered)
+{
+	int64_t age = r->ts - d->zone_ts;
+
+	advance(d, q->number);
+	d->orderly++;
+	if (d->grace > 1)
+		d->grace--;
+	else if (d->grace == 1 && r->ts >= d->first_ts + CALM_MS)
+		d->zone = false;
+	else if (d->grace == 0 && d->guesses <= GUESSES && d->orderly >= ORDERLY &&
+	    (!numbered || d->beyond || age >= ORDERLY_MS))
+		d->zone = false;
+}
+
+/* A request begins with a line that is held. */
+static void
+wait_for(struct doubt *d, const struct record *r, const struct request *q)
+{
+	struct zone_fate *fate = fate_of(d, d->serial);
+	struct waiting *w = &d->waiting[q->number % ZONES];
+
+	fate->held++;
+	if (r->ts > fate->latest)
+		fate->latest = r->ts;
+	if (w->number == q->number && r->ts > w->ts)
+		w->zone = d->serial;
+	else
+		*w = (struct waiting){q->number, d->serial, r->ts};
+}
+
+/*
+ * A closing line outside of any zone, of a request of which only held lines are
+ * known: were they its own?  Not where their zone betrayed a text, nor where
+ * the request began after them.
+ */
+static bool
+waited_rightly(struct doubt *d, const struct record *r, const struct request *q,
+    const struct match *matches, size_t count)
+{
+	struct waiting *w = &d->waiting[q->number % ZONES];
+	const struct zone_fate *fate = fate_of(d, w->zone);
+	int64_t took = took_ms(matches, count);
+
+	if (!q->numbered)
+		return true;
+	if (w->number != q->number || fate->serial != w->zone || fate->betrayed ||
+	    fate->held > HELD_MAX)
+		return false;
+	return r->ts + SKEW_MS >= w->ts && (took < 0 || r->ts - took <= w->ts + SKEW_MS);
 }
 
 static enum doubt_verdict
 judge_in_zone(struct doubt *d, const struct record *r, const struct request *q,
     bool closing, bool matters, const char **why_r)
 {
-	bool carrier = is_carrier(d, r), believed;
+	bool carrier = is_carrier(d, r);
+	bool believed = carrier ? closing : known_request(d, q);
+	struct zone_fate *fate = fate_of(d, d->serial);
 
-	believed = carrier ? closing : known_request(d, q);
-	if (d->grace > 0 && closing && q->numbered)
-		believed = true;
-	if (closing)
-		closed_in_zone(d, carrier, believed);
-	if (believed || !matters) {
-		if (believed)
-			learn(d, q, closing);
+	if (believed && closing && d->guesses > GUESSES) {
+		/* One of its tries may have hit; what a request does is not told by it. */
+		believed = false;
+		learn(d, q, closing);
+		if (carrier && d->grace == 0)
+			end_of_carrier(d);
+	}
+	if (believed) {
+		if (r->ts + BACK_MS < fate->latest)
+			fate->betrayed = true;
+		if (carrier && d->grace == 0)
+			end_of_carrier(d);
+		learn(d, q, closing);
 		return DOUBT_NONE;
 	}
+	if (!matters)
+		return DOUBT_NONE;
+	if (closing && d->grace == 0 && is_young(d))
+		guessed(d, closing);
+	if (closing && q->numbered)
+		in_order(d, r, q, d->carrier_numbered);
+	else if (!closing && q->numbered)
+		wait_for(d, r, q);
 	*why_r =
 	    "it stands behind a line that may carry a user's text, and nothing before "
 	    "that line is known of its request";
@@ -334,8 +526,8 @@ static enum doubt_verdict
 contradicted(struct doubt *d, const struct request *q, bool closing)
 {
 	if (d->zone) {
-		if (closing)
-			closed_in_zone(d, false, false);
+		fate_of(d, d->serial)->betrayed = true;
+		guessed(d, closing);
 	} else if ((d->contradictions += 2) >= GIVE_UP) {
 		doubt_reset(d);
 		learn(d, q, closing);
@@ -352,9 +544,8 @@ doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
 	uint64_t raw = raw_bytes(matches, count);
 	enum doubt_verdict verdict = DOUBT_NONE;
 
-	d->carried = false;
-	if (d->zone && offset > d->zone_end)
-		d->zone = false;
+	d->carried = d->settled = false;
+	outlive_zone(d, offset);
 	*why_r = contradiction(d, r, &q, closing && other_method(&q, matches, count));
 	if (*why_r != NULL)
 		return contradicted(d, &q, closing);
@@ -362,6 +553,8 @@ doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
 		verdict = judge_in_zone(d, r, &q, closing, count > 0, why_r);
 	else if (count > 0)
 		learn(d, &q, closing);
+	d->settled = verdict == DOUBT_NONE && closing && !d->zone &&
+	    waited_rightly(d, r, &q, matches, count);
 	if (verdict != DOUBT_NONE) {
 		/* Without numbers nothing but its length ends a text; this one may go on. */
 		if (raw > 0 && d->pack->request == NULL)
@@ -385,7 +578,7 @@ doubt_in_zone(const struct doubt *d)
 bool
 doubt_settled(const struct doubt *d)
 {
-	return !d->zone && d->held <= HELD_MAX;
+	return d->settled;
 }
 
 bool

@@ -49,12 +49,15 @@ bool doubt_carried(const struct doubt *d);
 bool doubt_in_zone(const struct doubt *d);
 
 /*
- * Where a request's closing line stands outside of any zone and all else that
- * is known of it was held, that was its own: a request that ends well has said
- * what it does, and text could only have guessed its number.  False where so
- * much was held that its author may have tried many.
+ * Whether the line taken last closes a request, outside of any zone, of which
+ * all that is known was held, and held wrongly: a request that ends well has
+ * said what it does.  False where a text could have guessed its number: where
+ * something in its zone betrayed one, or the request began behind it.
  */
 bool doubt_settled(const struct doubt *d);
+
+/* What is taken from now on was in the log by the time read_at (UTC ms). */
+void doubt_clock(struct doubt *d, int64_t read_at);
 
 /* The server began anew: its numbers begin again. */
 void doubt_reset(struct doubt *d);
