@@ -420,6 +420,27 @@ check_file(struct check *c, const struct looked *l)
 	buf_free(&text);
 }
 
+/* What is written into a pipe is not ours to look at: it would be lost for "run". */
+static void
+check_pipe(struct check *c, const struct config_log *log)
+{
+	struct stat st;
+
+	if (strcmp(log->path, "-") == 0)
+		fine("the log on standard input shows when something is written");
+	else if (stat(log->path, &st) == -1)
+		problem(c, "%s:%u: %s: %s", c->config->path, log->line, log->path,
+		    strerror(errno));
+	else if (!S_ISFIFO(st.st_mode))
+		problem(
+		    c, "%s:%u: %s: is no FIFO", c->config->path, log->line, log->path);
+	else if (access(log->path, R_OK | W_OK) == -1)
+		problem(c, "%s:%u: %s: cannot be opened to read and write: %s",
+		    c->config->path, log->line, log->path, strerror(errno));
+	else
+		fine("%s: shows when something is written", log->path);
+}
+
 static void
 check_log(struct check *c, const struct config_log *log)
 {
@@ -429,6 +450,10 @@ check_log(struct check *c, const struct config_log *log)
 	if (log->pack != NULL && pack_set_find(&c->packs, log->pack) == NULL)
 		problem(c, "%s:%u: there is no pack \"%s\"; `hearsay packs' lists them",
 		    c->config->path, log->line, log->pack);
+	if (log->kind == LOG_FIFO) {
+		check_pipe(c, log);
+		return;
+	}
 	if (glob(log->path, GLOB_NOMAGIC, NULL, &found) != 0)
 		problem(c, "%s:%u: no file that can be seen matches %s", c->config->path,
 		    log->line, log->path);

@@ -22,6 +22,7 @@
 #include "route/route.h"
 #include "send/send.h"
 #include "store/store.h"
+#include "tail/pipe.h"
 #include "tail/tail.h"
 
 #define BATCH_EVENTS 500               /* then commit without waiting for more */
@@ -38,6 +39,7 @@ struct log {
 	const struct config_log *config;
 	char *path;
 	struct tail_log *tail_log;     /* NULL until tail told of it */
+	struct pipe *pipe;             /* instead, where it is no file */
 	struct teller *teller;         /* its server's */
 	struct teller_log *teller_log; /* NULL until its pack is known */
 	struct zone *zone;
@@ -209,15 +211,16 @@ put_positions(struct run *r, int64_t now, struct err *e)
 static void
 tell_clocks(struct run *r, int64_t now)
 {
-	struct tail_stats st;
+	struct tail_stats st = {0};
 	struct log *log;
 
 	for (log = r->logs; log != NULL; log = log->next) {
-		if (log->server->log_count < 2 || log->tail_log == NULL ||
-		    log->teller_log == NULL)
+		if (log->server->log_count < 2 || log->teller_log == NULL ||
+		    (log->tail_log == NULL && log->pipe == NULL))
 			continue;
-		tail_log_stats(log->tail_log, &st);
-		if (st.behind == 0)
+		if (log->tail_log != NULL)
+			tail_log_stats(log->tail_log, &st);
+		if (log->pipe != NULL || st.behind == 0)
 			teller_log_clock(log->teller_log, now);
 	}
 }
@@ -288,6 +291,8 @@ block(struct run *r, const char *why)
 static void
 go_on(struct run *r)
 {
+	struct log *log;
+
 	if (!r->blocked)
 		return;
 	r->blocked = false;
@@ -296,6 +301,9 @@ go_on(struct run *r)
 		return;
 	r->refused = false;
 	tail_go_on(r->tail);
+	for (log = r->logs; log != NULL; log = log->next)
+		if (log->pipe != NULL)
+			pipe_go_on(log->pipe);
 }
 
 static void
@@ -418,10 +426,9 @@ find_pack(struct log *log, const struct tail_chunk *c)
 }
 
 static int
-take_lines(void *arg, const struct tail_chunk *c)
+take_chunk(struct log *log, const struct tail_chunk *c)
 {
-	struct run *r = arg;
-	struct log *log = tail_log_cookie(c->log);
+	struct run *r = log->run;
 	struct account_events events = {.last = &events.first};
 	struct account_event *ev, *next;
 
@@ -429,7 +436,6 @@ take_lines(void *arg, const struct tail_chunk *c)
 		r->refused = true;
 		return 1;
 	}
-	log->tail_log = c->log;
 	log->file = c->file;
 	log->end = c->offset + c->len;
 	if (find_pack(log, c)) {
@@ -462,6 +468,22 @@ take_lines(void *arg, const struct tail_chunk *c)
 	if (r->batch_count == 0)
 		arena_reset(r->arena);
 	return 0;
+}
+
+static int
+take_lines(void *arg, const struct tail_chunk *c)
+{
+	struct log *log = tail_log_cookie(c->log);
+
+	(void)arg;
+	log->tail_log = c->log;
+	return take_chunk(log, c);
+}
+
+static int
+take_from_pipe(void *arg, const struct tail_chunk *c)
+{
+	return take_chunk(arg, c);
 }
 
 static void
@@ -592,6 +614,32 @@ follow_path(struct run *r, const struct config_server *server,
 }
 
 static int
+follow_pipe(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct log *log = new_log(r, server, config, config->path, e);
+
+	if (log == NULL)
+		return -1;
+	say(LOG_WARNING,
+	    "log=%s is a pipe, in which nothing can be read twice: lines are lost that were "
+	    "read just before hearsay is killed, or written while it does not run",
+	    log->path);
+	log->pipe = pipe_open(r->base, log->path, take_from_pipe, log, e);
+	return log->pipe == NULL ? -1 : 0;
+}
+
+static int
+follow_log(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	if (config->kind == LOG_FIFO)
+		return follow_pipe(r, server, config, e);
+	return is_glob(config->path) ? follow_glob(r, server, config, e)
+				     : follow_path(r, server, config, e);
+}
+
+static int
 follow_logs(struct run *r, struct err *e)
 {
 	size_t s, l;
@@ -603,13 +651,9 @@ follow_logs(struct run *r, struct err *e)
 		    r->config->request_timeout_ms, r->config->request_max};
 
 		r->tellers[s] = teller_new(server->name, &limits);
-		for (l = 0; l < server->log_count; l++) {
-			const struct config_log *log = &server->logs[l];
-
-			if ((is_glob(log->path) ? follow_glob(r, server, log, e)
-						: follow_path(r, server, log, e)) == -1)
+		for (l = 0; l < server->log_count; l++)
+			if (follow_log(r, server, &server->logs[l], e) == -1)
 				return -1;
-		}
 	}
 	return 0;
 }
@@ -629,6 +673,7 @@ static void
 on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct run *r = arg;
+	struct log *log;
 
 	(void)what;
 	if (r->ending) {
@@ -638,6 +683,9 @@ on_signal(evutil_socket_t number, short what, void *arg)
 	say(LOG_NOTICE, "ending on %s", number == SIGINT ? "SIGINT" : "SIGTERM");
 	r->ending = true;
 	tail_drain(r->tail, DRAIN_MS);
+	for (log = r->logs; log != NULL; log = log->next)
+		if (log->pipe != NULL)
+			pipe_drain(log->pipe, DRAIN_MS);
 	(void)commit(r);
 	send_stop(r->send, on_idle, r);
 }
@@ -747,6 +795,7 @@ stop(struct run *r)
 	free(r->tellers);
 	while ((log = r->logs) != NULL) {
 		r->logs = log->next;
+		pipe_close(log->pipe);
 		zone_close(log->zone);
 		free(log->path);
 		free(log);

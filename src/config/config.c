@@ -147,12 +147,19 @@ static const struct word envelope_words[] = {
     {0},
 };
 
+static const struct word log_kind_words[] = {
+    {"file", LOG_FILE},
+    {"fifo", LOG_FIFO},
+    {0},
+};
+
 static const struct setting log_settings[] = {
     TEXT("path", KIND_PATH, config_log, path, true),
     TEXT("pack", KIND_TEXT, config_log, pack, false),
     TEXT("timezone", KIND_TEXT, config_log, timezone, false),
     WORD("start", config_log, start, start_words, false),
     WORD("envelope", config_log, envelope, envelope_words, false),
+    WORD("kind", config_log, kind, log_kind_words, false),
     {0},
 };
 
@@ -486,12 +493,29 @@ check_zone(struct reading *r, const config_setting_t *group, const char *name)
 	zone_close(z);
 }
 
+/* "-" is no path, and a pipe is one file. */
+static void
+check_pipe(struct reading *r, const config_setting_t *path, struct config_log *log)
+{
+	const char *text = path == NULL ? NULL : config_setting_get_string(path);
+
+	if (text != NULL && strcmp(text, "-") == 0) {
+		free(log->path);
+		log->path = xstrdup(text);
+		log->kind = LOG_FIFO;
+	} else if (text != NULL && log->kind == LOG_FIFO &&
+	    strpbrk(text, "*?[") != NULL) {
+		wrong(r, path, "a FIFO has one path; \"%s\" may match several", text);
+	}
+}
+
 static void
 read_log(struct reading *r, const config_setting_t *s, struct config_log *log)
 {
 	log->line = config_setting_source_line(s);
 	if (config_setting_type(s) == CONFIG_TYPE_STRING) {
 		log->path = text_of(r, s, "logs", true);
+		check_pipe(r, s, log);
 		return;
 	}
 	if (!config_setting_is_group(s)) {
@@ -500,6 +524,7 @@ read_log(struct reading *r, const config_setting_t *s, struct config_log *log)
 		return;
 	}
 	read_group(r, s, log_settings, log);
+	check_pipe(r, config_setting_get_member(s, "path"), log);
 	check_zone(r, s, log->timezone);
 }
 

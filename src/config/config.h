@@ -17,12 +17,18 @@
 
 struct err_list;
 
+enum log_kind {
+	LOG_FILE, /* or a glob of files */
+	LOG_FIFO  /* or standard input, whose path is "-" */
+};
+
 struct config_log {
-	char *path;     /* file or glob */
+	char *path;
 	char *pack;     /* name of the pack; NULL: found from the log's first lines */
 	char *timezone; /* IANA name; NULL: the system's */
 	enum tail_start start;
 	enum envelope_kind envelope;
+	enum log_kind kind;
 	unsigned line; /* of hearsay.conf, for messages */
 };
 

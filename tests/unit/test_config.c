@@ -183,6 +183,35 @@ everything(void **state)
 }
 
 static void
+pipes(void **state)
+{
+	struct place *p = *state;
+	const struct config_log *logs;
+
+	load(p,
+	    "servers = ( { name = \"a.org\";\n"
+	    "  logs = ( { path = \"/l\"; kind = \"fifo\"; }, \"-\", \"/m\" ); } );\n");
+	assert_non_null(p->c);
+	logs = p->c->servers[0].logs;
+	assert_int_equal(logs[0].kind, LOG_FIFO);
+	assert_int_equal(logs[1].kind, LOG_FIFO);
+	assert_string_equal(logs[1].path, "-");
+	assert_int_equal(logs[2].kind, LOG_FILE);
+}
+
+static void
+a_fifo_is_one(void **state)
+{
+	struct place *p = *state;
+
+	load(p,
+	    "servers = ( { name = \"a.org\";\n"
+	    "  logs = ( { path = \"/l/*\"; kind = \"fifo\"; } ); } );\n");
+	assert_null(p->c);
+	assert_mistake(p, 0, 2, "a FIFO has one path");
+}
+
+static void
 a_word_that_is_none(void **state)
 {
 	struct place *p = *state;
@@ -432,6 +461,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(defaults, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(everything, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(pipes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_fifo_is_one, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_word_that_is_none, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(all_mistakes_at_once, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(twice, set_up, tear_down),
