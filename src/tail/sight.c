@@ -365,35 +365,79 @@ recognise_closed(struct sight *s, struct file *f)
 	}
 }
 
+/* Is a file of f's inode there, though with other bytes: was f truncated in its place? */
+static bool
+is_in_place(const struct sight *s, const struct file *f)
+{
+	size_t i;
+
+	for (i = 0; i < s->count; i++)
+		if (identity_same_inode(&s->seen[i].facts.id, &f->cp.id))
+			return true;
+	return false;
+}
+
+/* What this piece holds of f. */
+static enum file_copy
+copy_of(struct sight *s, const struct seen *seen, const struct file *f, bool *packed_r)
+{
+	struct file_facts facts;
+	enum file_copy copy;
+	int fd;
+
+	if (seen->file != NULL || seen->live)
+		return COPY_NONE;
+	fd = open_seen(s, seen, &facts);
+	if (fd == -1)
+		return COPY_NONE;
+	copy = file_copied(fd, seen->path, &f->cp);
+	*packed_r = file_packed(fd);
+	(void)close(fd);
+	return copy;
+}
+
+static bool
+take_copy(struct sight *s, struct file *f, struct seen *seen)
+{
+	struct file_facts facts;
+	int fd = open_seen(s, seen, &facts);
+
+	if (fd == -1)
+		return false;
+	seen->file = f;
+	return take(s, f, fd, seen->path) == 0;
+}
+
 /*
  * Under another inode: copied before it was truncated, or compressed.  True
- * where there is a copy, though it may end before what we read.
+ * where there is a copy, though it may end before what we read.  Of a file that
+ * was removed, plain pieces are mostly no copies: several of them only have its
+ * head, as files have that begin with the same words.
  */
 static bool
 find_copy(struct sight *s, struct file *f)
 {
-	struct file_facts facts;
-	bool ends_before = false;
-	enum file_copy copy;
-	size_t i;
-	int fd;
+	bool in_place = is_in_place(s, f), ends_before = false, packed;
+	struct seen *plain = NULL;
+	size_t plains = 0, i;
 
 	for (i = s->count; i-- > 0;) {
-		struct seen *seen = &s->seen[i];
-
-		if (seen->file != NULL || seen->live)
-			continue;
-		fd = open_seen(s, seen, &facts);
-		if (fd == -1)
-			continue;
-		copy = file_copied(fd, seen->path, &f->cp);
-		if (copy == COPY_WHOLE) {
-			seen->file = f;
-			return take(s, f, fd, seen->path) == 0;
+		switch (copy_of(s, &s->seen[i], f, &packed)) {
+		case COPY_WHOLE:
+			if (in_place || packed)
+				return take_copy(s, f, &s->seen[i]);
+			plain = &s->seen[i];
+			plains++;
+			break;
+		case COPY_SHORT:
+			ends_before = ends_before || in_place;
+			break;
+		case COPY_NONE:
+			break;
 		}
-		(void)close(fd);
-		ends_before = ends_before || copy == COPY_SHORT;
 	}
+	if (plains == 1)
+		return take_copy(s, f, plain);
 	return ends_before;
 }
 
@@ -561,7 +605,7 @@ is_copy(struct sight *s, const struct seen *seen, int fd)
 		 * What comes behind the newest that we know may be a copy of that
 		 * one.  Compared with older ones, a mere equal head would tell.
 		 */
-		if (((!found && f == anchor) || file_packed(fd)) &&
+		if (((!found && f == anchor && is_in_place(s, f)) || file_packed(fd)) &&
 		    file_copied(fd, seen->path, &f->cp) != COPY_NONE)
 			return true;
 	}
