@@ -38,7 +38,7 @@ TYPES = lib.LISTED
 SETTLE = 60  # seconds without anything new, after all was healed, that mean "stuck"
 
 DIE_BEFORE, DIE_AFTER, DIE_WITHIN, CUT_POWER = 1, 2, 3, 4
-WRITES, SYNCS, TRUNCATES, OPENS = 1, 2, 4, 8
+WRITES, SYNCS, TRUNCATES, OPENS, READS = 1, 2, 4, 8, 16
 
 
 def options():

@@ -29,7 +29,7 @@
 #define UNSYNCED_MAX 4096 /* writes remembered for a power cut */
 
 enum how { DIE_BEFORE = 1, DIE_AFTER, DIE_WITHIN, CUT_POWER };
-enum calls { WRITES = 1, SYNCS = 2, TRUNCATES = 4, OPENS = 8 };
+enum calls { WRITES = 1, SYNCS = 2, TRUNCATES = 4, OPENS = 8, READS = 16 };
 
 /* As the harness knows it: numbers of 64 bits, in this order. */
 struct control {
@@ -61,6 +61,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_read)(int, void *, size_t);
 static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
@@ -80,6 +81,7 @@ find_all(void)
 {
 	find(&real_write, "write");
 	find(&real_pwrite, "pwrite");
+	find(&real_read, "read");
 	find(&real_pread, "pread");
 	find(&real_fsync, "fsync");
 	find(&real_fdatasync, "fdatasync");
@@ -285,6 +287,16 @@ faulty_write(int fd, const void *p, size_t len, off_t offset, bool at)
 	return n;
 }
 
+/* Reads change nothing, and are no places to end at. */
+static bool
+read_fails(int fd)
+{
+	char path[4096];
+
+	return (control->which & READS) != 0 && control->error != 0 &&
+	    path_of(fd, path) && fails(READS);
+}
+
 static int
 faulty_sync(int fd, int (*sync)(int))
 {
@@ -324,6 +336,26 @@ ssize_t
 pwrite64(int fd, const void *p, size_t len, off64_t offset)
 {
 	return faulty_write(fd, p, len, offset, true);
+}
+
+ssize_t
+read(int fd, void *p, size_t len)
+{
+	if (real_read == NULL)
+		find_all();
+	return read_fails(fd) ? -1 : real_read(fd, p, len);
+}
+
+ssize_t
+pread(int fd, void *p, size_t len, off_t offset)
+{
+	return read_fails(fd) ? -1 : real_pread(fd, p, len, offset);
+}
+
+ssize_t
+pread64(int fd, void *p, size_t len, off64_t offset)
+{
+	return pread(fd, p, len, offset);
 }
 
 int

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import harness
-from harness import OPENS, SYNCS, TRUNCATES, WRITES, lib
+from harness import OPENS, READS, SYNCS, TRUNCATES, WRITES, lib
 
 # What a disk says, and to which calls.
 TROUBLES = (
@@ -13,7 +13,8 @@ TROUBLES = (
     ("quota", errno.EDQUOT, WRITES | TRUNCATES),
     ("I/O errors on write", errno.EIO, WRITES),
     ("I/O errors on sync", errno.EIO, SYNCS),
-    ("I/O errors everywhere", errno.EIO, WRITES | SYNCS | TRUNCATES | OPENS),
+    ("I/O errors on read", errno.EIO, READS),
+    ("I/O errors everywhere", errno.EIO, READS | WRITES | SYNCS | TRUNCATES | OPENS),
     ("read-only", errno.EROFS, WRITES | TRUNCATES | OPENS),
 )
 
