@@ -167,7 +167,15 @@ class Program:
 
 class Run(Program):
     def __init__(self, config, log):
+        self.before = os.path.getsize(log) if os.path.exists(log) else 0
         super().__init__(["run", "-c", config], log)
+
+    def terminate(self, patience=PATIENCE):
+        """SIGTERM, once it is up: before main() no program can hold a signal."""
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            f.seek(self.before)
+            wait_for(lambda: "started" in f.read() or not self.running(), "a start", patience)
+        return super().terminate(patience)
 
 
 class Receiver:
