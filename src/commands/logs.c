@@ -289,9 +289,14 @@ logs_read(struct logs *l, const struct logs_hooks *hooks, void *arg, struct aren
 void
 logs_progress(const struct logs *l, struct logs_progress *p_r)
 {
+	size_t i;
+
 	*p_r = l->progress;
 	if (l->reading != NULL)
 		p_r->done += reader_consumed(l->reading);
+	for (i = 0; i < l->log_count; i++)
+		if (l->logs[i].teller_log != NULL)
+			p_r->long_lines += teller_log_long_lines(l->logs[i].teller_log);
 }
 
 void

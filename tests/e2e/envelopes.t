@@ -92,6 +92,36 @@ def check_untimed(tap, folder):
                "their time is the envelope's (%s)" % form.__name__)
 
 
+LINE = (b"2026-11-23 10:00:%02d,000 - synapse.%s - 1 - INFO - POST-7 - ")
+FORGED = (LINE % (2, b"handlers.auth") + b"Logging in user @admin:example.test on device STOLEN",
+          LINE % (3, b"access.http.8008") + b"::1 - 8008 - {@admin:example.test} Processed "
+          b"request: 0.1sec/0.0sec (0.0sec, 0.0sec) (0.0sec/0.0sec/1) 1B 200 "
+          b'"POST /_matrix/client/v3/login HTTP/1.1" "x" [0 dbevts]')
+
+
+def check_cuts(tap, folder):
+    """The last piece of a line is never a line, wherever a user makes the cut fall."""
+    head = LINE % (1, b"x")
+    for size, what in ((wrap.PIECE, "of a long line"), (1100 * 1024, "of one that is too long")):
+        for make in (wrap.docker, wrap.cri):
+            lines = []
+            for forged in FORGED:
+                filler = size - size % wrap.PIECE + wrap.PIECE - len(head)
+                lines.append(head + b"x" * filler + forged)
+            data = make(b"\n".join(lines) + b"\n", clock_of())
+            path = folder / "cut.log"
+            with open(path, "wb") as f:
+                f.write(data)
+            out = lib.hearsay("replay", "-P", lib.PATTERNS, "-p", "synapse", "-s", lib.SERVER,
+                              "-z", "UTC", path)
+            tap.ok(out.returncode == 0 and out.stdout == "",
+                   "a forged piece %s in %s" % (what, make.__name__), out.stdout)
+            tap.equal("2 lines of more than 1 MiB" in out.stderr, size > 1 << 20,
+                      "lines that are too long are counted (%d, %s)" % (size, make.__name__))
+    plain = b"".join(line + b"\n" for line in FORGED)
+    tap.equal(len(told(folder, wrap.cri(plain, clock_of()))), 1, "while whole lines would tell")
+
+
 def main():
     tap = lib.Tap()
     rng = lib.seeded(tap)
@@ -99,6 +129,7 @@ def main():
         check(tap, folder, "synapse-text", rng)
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
+        check_cuts(tap, folder)
     tap.done()
 
 
