@@ -338,6 +338,20 @@ class Harness:
                 log.forget()
         log.rotate_next = self.rng.choice(("rename", "late"))
 
+    def rotate_unseen(self, node):
+        """It is dead while its logs go on, and are rotated more than once."""
+        node.kill()
+        for _ in range(self.rng.randint(1, 3)):
+            log = self.rng.choice(node.logs)
+            log.rotate_next = self.rng.choice(("rename", "late"))
+            time.sleep(self.rng.random() * 0.5)
+
+    def move(self, _node):
+        """An appservice gets another url; what waits goes there."""
+        for node in self.nodes:
+            node.kill()
+        self.rng.choice(self.receivers).move()
+
     def clock(self, node):
         seconds = self.rng.choice((0, 0, 1, -1, 90, -90, 3700, -3700, 86400, -86400,
                                    9 * 86400, -9 * 86400, 400 * 86400, -400 * 86400))
@@ -358,9 +372,8 @@ class Harness:
             lib.hearsay("queue", "retry", "-c", node.config, one)
         else:
             lib.hearsay("queue", "hold", "-c", node.config, one)
-            out = lib.hearsay("queue", "release", "-c", node.config, one)
-            while out.returncode != 0 and node.control.get("error") == 0:
-                out = lib.hearsay("queue", "release", "-c", node.config, one)
+            # Where the store fails at that moment it stays on hold, until settle().
+            lib.hearsay("queue", "release", "-c", node.config, one)
 
     # ---- the run
 
@@ -396,6 +409,7 @@ class Harness:
         for node in self.nodes:
             for log in node.logs:
                 log.thread.join()
+        self.release_all()
         self.want = {log.server: log.events() for node in self.nodes for log in node.logs}
         total = sum(len(events) for events in self.want.values())
         last, seen = time.monotonic(), None
@@ -410,6 +424,13 @@ class Harness:
                 break
             time.sleep(0.05)
         self.tap.say("%.1f s from the healing, with what was written meanwhile, to the end" % (time.monotonic() - healed))
+
+    def release_all(self):
+        node = self.nodes[0]
+        node.tend()
+        lib.wait_for(node.started, "the last start")
+        for receiver in self.receivers:
+            lib.hearsay("queue", "release", "-c", node.config, receiver.name)
 
     # ---- what came of it
 

@@ -172,6 +172,8 @@ def main():
                 (3, "clock jumps", h.clock),
                 (3, "SIGTERM", h.term),
                 (3, "rotation asked for", h.rotate),
+                (2, "rotations while it is dead", h.rotate_unseen),
+                (1, "an appservice moves", h.move),
                 (8, "receivers", h.receiver),
                 (1, "queue by hand", h.by_hand),
             ))

@@ -56,22 +56,9 @@ class Receiver:
         self.peer = None  # the port from which the last transaction was taken
         self.sockets = set()
         self.listening = None
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.types = types
         self.registration = folder / (name + ".yaml")
-        with open(self.registration, "w", encoding="utf-8") as f:
-            f.write("""id: %s
-url: http://127.0.0.1:%d
-as_token: an-as-token-of-%s
-hs_token: %s-%s
-sender_localpart: %s
-namespaces:
-  users:
-    - exclusive: false
-      regex: "@.*"
-      m.synthetic_events: { events: [%s] }
-""" % (name, self.port, name, TOKEN, name, name, ", ".join(types)))
+        self._register()
         self.up()
 
     # ---- what the harness asks of it
@@ -84,6 +71,14 @@ namespaces:
         if mode == "gone":
             self.down()
         elif self.listening is None:
+            self.up()
+
+    def move(self):
+        """To another port; who reads the registration finds it there."""
+        was_up = self.listening is not None
+        self.down()
+        self._register()
+        if was_up:
             self.up()
 
     def up(self):
@@ -116,6 +111,23 @@ namespaces:
             return self.taken[-1][0] if self.taken else 0
 
     # ---- connections
+
+    def _register(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        with open(self.registration, "w", encoding="utf-8") as f:
+            f.write("""id: %s
+url: http://127.0.0.1:%d
+as_token: an-as-token-of-%s
+hs_token: %s-%s
+sender_localpart: %s
+namespaces:
+  users:
+    - exclusive: false
+      regex: "@.*"
+      m.synthetic_events: { events: [%s] }
+""" % (self.name, self.port, self.name, TOKEN, self.name, self.name, ", ".join(self.types)))
 
     def _drop(self):
         with self.lock:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The store in SQLite under faults: kill -9 at any write, disks, clocks, receivers."""
 import errno
+import sqlite3
 import subprocess
 import time
 
@@ -61,6 +62,20 @@ class Sqlite(harness.Harness):
         time.sleep(self.rng.random() * 0.5)
         node.control.set(short_of=0)
 
+    def locked(self, node):
+        """Another program holds the file, for longer than hearsay waits for it."""
+        if not node.running() or not node.started():
+            return
+        node.trouble = True
+        other = sqlite3.connect(node.store, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(self.rng.random() * 7)
+            other.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            pass
+        other.close()
+
     def second(self, node):
         """A second hearsay on the store is refused, with the pid of the first."""
         if not node.running() or not node.started():
@@ -88,7 +103,10 @@ def main():
             (3, "clock jumps", h.clock),
             (3, "SIGTERM", h.term),
             (1, "stands still", h.stop),
+            (0.5, "store locked by another", h.locked),
             (3, "rotation asked for", h.rotate),
+            (2, "rotations while it is dead", h.rotate_unseen),
+            (1, "an appservice moves", h.move),
             (8, "receivers", h.receiver),
             (1, "second hearsay", h.second),
             (1, "queue by hand", h.by_hand),
