@@ -3,6 +3,7 @@
 import datetime
 import os
 import re
+import time
 
 import lib
 import wrap
@@ -122,6 +123,44 @@ def check_cuts(tap, folder):
     tap.equal(len(told(folder, wrap.cri(plain, clock_of()))), 1, "while whole lines would tell")
 
 
+def check_kills(tap, make, rng):
+    """Killed and rotated between the pieces of a line, each line is still taken once."""
+    data, _ = lib.capture("synapse-text")
+    data = data.decode("utf-8", "replace").encode()
+    with lib.Folder() as folder:
+        want = lib.replay_listed(data, folder)
+        log, config = folder / "0.log", folder / "hearsay.conf"
+        receiver = lib.Receiver(folder)
+        lib.write_config(config, folder, receiver.registration, log)
+        receiver.start()
+        run = lib.Run(config, folder / "run.log")
+
+        def kill():
+            nonlocal run
+            time.sleep(rng.random() * 0.1)
+            run.kill()
+            run = lib.Run(config, folder / "run.log")
+
+        cut = make(data, clock_of(), cut=lambda left: rng.randint(1, max(1, left)))
+        feeder = lib.Feeder(cut, log, rng, seconds=6)
+        feeder.rotate("rename", 4)
+        for _ in range(10):
+            feeder.at(kill)
+        try:
+            feeder.run()
+            lib.wait_for(lambda: len(receiver.events()) >= len(want) or not run.running(),
+                         "%d events" % len(want))
+        except TimeoutError as e:
+            tap.say(e)
+        finally:
+            feeder.close()
+            run.terminate()
+            receiver.stop()
+        if not tap.equal([lib.same(e) for e in receiver.events()], want,
+                         "%s, cut, rotated and killed: each event once" % make.__name__):
+            tap.say(run.said()[-2000:])
+
+
 def main():
     tap = lib.Tap()
     rng = lib.seeded(tap)
@@ -130,6 +169,8 @@ def main():
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
         check_cuts(tap, folder)
+    check_kills(tap, wrap.docker, rng)
+    check_kills(tap, wrap.cri, rng)
     tap.done()
 
 
