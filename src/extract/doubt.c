@@ -307,7 +307,7 @@ contradiction(
 {
 	if (d->zone && r->ts_of_line && r->ts < d->zone_ts - BACK_MS)
 		return "its time lies before that of the line that carried it";
-	if (d->zone && r->ts_of_line && d->read_at > d->zone_ts &&
+	if (d->zone && r->ts_of_line && d->read_at >= d->zone_ts - FUTURE_MS &&
 	    r->ts > d->read_at + FUTURE_MS)
 		return "its time was still to come when the log was written";
 	if (!q->numbered || d->newest == 0)

@@ -1,0 +1,404 @@
+/*
+ * Logs in which a user's text stands, and what must and must not be told of
+ * them.  Each test is for one guard of extract/doubt.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/zone.h"
+#include "commands/teller.h"
+#include "extract/account_event.h"
+#include "pack/pack.h"
+#include "pack_text.h"
+
+#define NOON INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
+#define MINUTE 60000
+#define RAW 400
+
+static const char about[] =
+    "name = \"trial\"; title = \"Trial\"; versions = \"1\"; needs = \"nothing\";\n"
+    "tested = \"source\";\n"
+    "request = \"(?<method>[A-Z]{1,10})-(?<number>\\\\d{1,12})\";\n"
+    "formats = ( { name = \"plain\"; kind = \"regex\"; time = \"iso\"; forgeable = true;\n"
+    "  pattern = \"%{timestamp:time} (?<context>\\\\S{1,40}) (?<message>.*)\"; } );\n"
+    "rules = (\n"
+    "{ name = \"started\"; match = \"started\"; remember = true; },\n"
+    "{ name = \"enter\"; match = \"enter %{user_id:user}\"; remember = true; },\n"
+    "{ name = \"raw\"; match = \"refused .*\"; raw = 400; },\n"
+    "{ name = \"login\"; match = \"done %{decimal} [A-Z]{1,10} login\";\n"
+    "  with = \"enter\"; once = true; emit = { type = \"login\"; user_id = \"$user\"; }; },\n"
+    "{ name = \"gone\"; match = \"done %{decimal} [A-Z]{1,10} gone %{user_id:user}\";\n"
+    "  emit = { type = \"gone\"; user_id = \"$user\"; }; },\n"
+    "{ name = \"over\"; match = \"done %{decimal:took} (?<method>[A-Z]{1,10}) .*\";\n"
+    "  ends = true; } );\n";
+
+struct scene {
+	struct teller *teller;
+	struct teller_log *log;
+	struct arena *arena;
+	struct account_events events;
+	struct buf text;
+	uint64_t offset;
+	int64_t now; /* ms behind noon: of the lines, and of the reading */
+};
+
+static struct pack *pack;
+static struct zone *zone;
+
+static int
+set_up(void **state)
+{
+	struct err_list errs = {0};
+
+	(void)state;
+	pack = pack_of_text(about, &errs);
+	if (pack == NULL)
+		fail_msg("%s", errs.texts[0]);
+	zone = zone_open("UTC", NULL);
+	return zone == NULL ? -1 : 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	zone_close(zone);
+	pack_free(pack);
+	return 0;
+}
+
+/* What was written is read, at the scene's time. */
+static void
+look(struct scene *s)
+{
+	const struct teller_chunk c = {
+	    .file = 7,
+	    .offset = s->offset,
+	    .data = s->text.p,
+	    .len = s->text.len,
+	    .fallback_ms = NOON + s->now,
+	};
+
+	if (s->text.len == 0)
+		return;
+	teller_chunk(s->log, &c, s->arena, &s->events, NULL);
+	s->offset += s->text.len;
+	buf_reset(&s->text);
+}
+
+/* A line of the request METHOD-number, or of other work where method has a hyphen. */
+static void
+line(struct scene *s, const char *method, int number, const char *message)
+{
+	int64_t ms = s->now;
+
+	buf_addf(&s->text, "2026-11-23T%02d:%02d:%02d.%03dZ %s-%d %s\n",
+	    (int)(12 + ms / 3600000), (int)(ms / MINUTE % 60), (int)(ms / 1000 % 60),
+	    (int)(ms % 1000), method, number, message);
+}
+
+/* The requests first to last, a tenth of a second each, with nothing to tell. */
+static void
+requests(struct scene *s, int first, int last)
+{
+	int n;
+
+	for (n = first; n <= last; n++) {
+		s->now += 100;
+		line(s, "GET", n, "done 0.050 GET page");
+	}
+}
+
+/* A log that goes on for a while; its newest request is 1000. */
+static void
+begin(struct scene *s)
+{
+	static const struct extract_limits limits = {.timeout_ms = 600000, .max = 1000};
+
+	*s = (struct scene){.offset = 0};
+	s->teller = teller_new("example.org", &limits);
+	s->log = teller_log_new(s->teller, pack, zone);
+	s->arena = arena_new();
+	s->events.last = &s->events.first;
+	requests(s, 500, 1000);
+	look(s);
+}
+
+/* How many events tell of the user; forged: only suspect it. */
+static unsigned
+told(const struct scene *s, const char *user, bool forged)
+{
+	const struct account_event *ev;
+	unsigned count = 0;
+
+	for (ev = s->events.first; ev != NULL; ev = ev->next)
+		if (strstr(ev->content, user) != NULL)
+			count +=
+			    (strcmp(ev->type, TYPE_FORGERY_SUSPECTED) == 0) == forged;
+	return count;
+}
+
+static void
+end(struct scene *s)
+{
+	teller_free(s->teller);
+	arena_free(s->arena);
+	buf_free(&s->text);
+}
+
+static void
+login(struct scene *s, int number, const char *user)
+{
+	char *enter = xasprintf("enter @%s:example.org", user);
+
+	line(s, "POST", number, enter);
+	line(s, "POST", number, "done 0.030 POST login");
+	free(enter);
+}
+
+static void
+a_guess_is_held(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	login(&s, 1005, "victim");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	requests(&s, 1002, 1004);
+	login(&s, 1006, "ada");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* One of many numbers is the right one; neither it nor what follows is believed. */
+static void
+many_tries_do_not_hit(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	for (n = 950; n < 1050; n++) {
+		line(&s, "POST", n, "done 0.010 POST gone @victim:example.org");
+		login(&s, n + 60, "victim");
+	}
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+
+	/* The log is believed again when it has gone on in order. */
+	requests(&s, 1120, 1240);
+	login(&s, 1241, "ada");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* A line within the text that seems to open a zone of its own does not clear its tries. */
+static void
+tries_outlive_a_second_carrier(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1002, "started");
+	line(&s, "POST", 1001, "refused x");
+	for (n = 950; n <= 1002; n++) {
+		line(&s, "POST", n, "refused x");
+		line(&s, "POST", n, "done 0.010 POST register");
+	}
+	login(&s, 1010, "victim");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* The end of a request takes up a held line only if the request ran when it was written. */
+static void
+a_held_line_waits_for_its_own_request(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 1002, "enter @victim:example.org");
+	line(&s, "POST", 1003, "enter @ada:example.org");
+	s.now += 10;
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	s.now += 1000;
+	line(&s, "POST", 1002, "done 0.020 POST login");
+	line(&s, "POST", 1003, "done 1.050 POST login");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* An impossible line shows that there is a text: nothing of its zone is taken up. */
+static void
+a_betrayed_zone_gives_nothing(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 990, "enter @victim:example.org");
+	line(&s, "POST", 1002, "enter @victim:example.org");
+	s.now += 10;
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	line(&s, "POST", 1002, "done 0.050 POST login");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* A text may be longer than expected: requests in order must follow it. */
+static void
+length_alone_ends_no_zone(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	for (n = 0; n < RAW; n++)
+		buf_addf(&s.text, "%d bottles\n", n);
+	login(&s, 1010, "victim");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+
+	requests(&s, 1011, 1020);
+	login(&s, 1021, "ada");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* Work that is no request has no last line: requests in order end its zone. */
+static void
+requests_end_the_zone_of_other_work(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "push-other", 3, "refused x");
+	login(&s, 1005, "victim");
+	login(&s, 900000, "victim");
+	requests(&s, 1006, 1016);
+	login(&s, 1017, "ada");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* A server that is killed behind a text begins anew; a text is read at once. */
+static void
+a_zone_grows_old(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	look(&s);
+	for (n = 1; n < 20; n++) {
+		s.now += 10000;
+		login(&s, n, n < 15 ? "ben" : "ada");
+		look(&s);
+	}
+	assert_int_equal(told(&s, "ada", false), 5);
+	end(&s);
+}
+
+/* A text can't wait: the moment that it names must have come when it is read. */
+static void
+what_is_to_come_was_not_written(void **state)
+{
+	struct scene s;
+	int64_t now;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	now = s.now;
+	for (n = 950; n < 1050; n++) {
+		s.now += 1000;
+		line(&s, "POST", n, "done 0.010 POST register");
+	}
+	login(&s, 1050, "victim");
+	s.now = now;
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* Requests side by side: one that began behind the text's line is told as well. */
+static void
+neighbours_are_told(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1002, "started");
+	line(&s, "POST", 1001, "refused x");
+	s.now += 2;
+	line(&s, "POST", 1003, "enter @ben:example.org");
+	line(&s, "POST", 1002, "enter @ada:example.org");
+	s.now += 2;
+	line(&s, "POST", 1002, "done 0.020 POST login");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	s.now += 2;
+	line(&s, "POST", 1003, "done 0.020 POST login");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "ben", false), 1);
+	assert_int_equal(told(&s, "example.org", true), 0);
+	end(&s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_guess_is_held),
+	    cmocka_unit_test(many_tries_do_not_hit),
+	    cmocka_unit_test(tries_outlive_a_second_carrier),
+	    cmocka_unit_test(a_held_line_waits_for_its_own_request),
+	    cmocka_unit_test(a_betrayed_zone_gives_nothing),
+	    cmocka_unit_test(length_alone_ends_no_zone),
+	    cmocka_unit_test(requests_end_the_zone_of_other_work),
+	    cmocka_unit_test(a_zone_grows_old),
+	    cmocka_unit_test(what_is_to_come_was_not_written),
+	    cmocka_unit_test(neighbours_are_told),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
