@@ -580,6 +580,22 @@ log_found(
 }
 
 static bool
+log_known(void *arg, const char *path)
+{
+	struct run *r = arg;
+	struct checkpoint *cps;
+	struct err e;
+	size_t count;
+
+	if (store_checkpoints(r->store, path, &cps, &count, &e) == -1) {
+		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
+		exit(EXIT_FAILED);
+	}
+	checkpoints_free(cps, count);
+	return count > 0;
+}
+
+static bool
 is_glob(const char *path)
 {
 	return strpbrk(path, "*?[") != NULL;
@@ -759,6 +775,7 @@ start(struct run *r, struct err *e)
 {
 	const struct tail_hooks hooks = {.lines = take_lines,
 	    .found = log_found,
+	    .known = log_known,
 	    .moved = file_moved,
 	    .gap = bytes_lost};
 

@@ -42,21 +42,37 @@ is_followed(const struct tail *t, const char *path)
 	return log != NULL;
 }
 
-/* Is dir/base, len bytes of it and then ending, a log that name is a piece of? */
+static void add_log(struct tail *t, struct follow *w, const char *path);
+
+/*
+ * Is dir/base, len bytes of it and then ending, a log that name is a piece of?
+ * One that was followed in the last run is again, though it may just be renamed.
+ */
 static bool
-is_piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
-    struct slice ending)
+is_piece_of(struct tail *t, struct follow *w, const char *dir, const char *name,
+    size_t len, struct slice ending)
 {
 	char *path =
 	    xasprintf("%s/%.*s%.*s", dir, (int)len, name, (int)ending.len, ending.p);
-	bool yes = is_followed(t, path) && names_rotated(path + strlen(dir) + 1, name);
+	const char *base = path + strlen(dir) + 1;
+	bool yes = false;
 
+	if (!names_rotated(base, name))
+		goto free;
+	yes = is_followed(t, path);
+	if (!yes && t->hooks.known != NULL && fnmatch(w->leaf, base, FNM_PERIOD) == 0 &&
+	    t->hooks.known(t->arg, path)) {
+		add_log(t, w, path);
+		yes = true;
+	}
+
+free:
 	free(path);
 	return yes;
 }
 
 static bool
-is_piece(const struct tail *t, const char *dir, const char *name)
+is_piece(struct tail *t, struct follow *w, const char *dir, const char *name)
 {
 	size_t unpacked = names_unpacked_len(name), i;
 	const char *dot = memrchr(name, '.', unpacked);
@@ -68,8 +84,8 @@ is_piece(const struct tail *t, const char *dir, const char *name)
 	for (i = 1; name[i] != '\0'; i++) {
 		if (strchr(".-_~", name[i]) == NULL)
 			continue;
-		if (is_piece_of(t, dir, name, i, none) ||
-		    is_piece_of(t, dir, name, i, ending))
+		if (is_piece_of(t, w, dir, name, i, none) ||
+		    is_piece_of(t, w, dir, name, i, ending))
 			return true;
 	}
 	return false;
@@ -155,8 +171,8 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 	struct file_facts facts;
 	int fd = -1;
 
-	if (is_followed(t, path) || name[names_unpacked_len(name)] != '\0' ||
-	    is_piece(t, dir, name))
+	if (is_followed(t, path) || is_piece(t, w, dir, name) ||
+	    name[names_unpacked_len(name)] != '\0')
 		goto free;
 	fd = file_open_path(path, &facts);
 	if (fd == -1)

@@ -27,6 +27,7 @@ struct seen {
 	struct file_facts facts;
 	bool live;         /* stands at the log's path */
 	bool half;         /* is being made of another one */
+	bool other;        /* its name is none that rotation makes of the log's */
 	struct file *file; /* which one we know it as */
 };
 
@@ -68,6 +69,17 @@ is_known_ino(const struct tail_log *log, uint64_t ino)
 }
 
 static bool
+is_known(const struct tail_log *log, const struct file_facts *facts)
+{
+	const struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (identity_same_inode(&f->cp.id, &facts->id))
+			return true;
+	return false;
+}
+
+static bool
 is_seen(const struct sight *s, const struct file_facts *facts)
 {
 	size_t i;
@@ -83,7 +95,7 @@ see_name(struct sight *s, const struct spot *spot, size_t stem,
     const struct listing_name *name)
 {
 	struct file_facts facts;
-	bool known;
+	bool known, rotated;
 	char *path;
 
 	known = is_known_ino(s->log, name->ino);
@@ -92,12 +104,16 @@ see_name(struct sight *s, const struct spot *spot, size_t stem,
 		return;
 	if (strcmp(spot->name, name->name) == 0)
 		return;
-	if (!known && !names_rotated(spot->name, name->name))
+	rotated = names_rotated(spot->name, name->name);
+	if (!known && !rotated)
 		return;
 	path = xasprintf("%s/%s", spot->dir, name->name);
 	if (identity_stat(path, false, &facts) == 0 && S_ISREG(facts.mode) &&
-	    (facts.size > 0 || known) && !is_seen(s, &facts))
+	    (rotated ? facts.size > 0 || known : is_known(s->log, &facts)) &&
+	    !is_seen(s, &facts)) {
 		see(s, path, &facts, false);
+		s->seen[s->count - 1].other = !rotated;
+	}
 	free(path);
 }
 
@@ -196,8 +212,10 @@ see_known(struct sight *s)
 		if (f->source == FILE_UNSOUGHT &&
 		    identity_stat(f->cp.path, false, &facts) == 0 &&
 		    S_ISREG(facts.mode) && identity_same_inode(&facts.id, &f->cp.id) &&
-		    !is_seen(s, &facts))
+		    !is_seen(s, &facts)) {
 			see(s, f->cp.path, &facts, false);
+			s->seen[s->count - 1].other = true;
+		}
 }
 
 static void
@@ -385,7 +403,7 @@ copy_of(struct sight *s, const struct seen *seen, const struct file *f, bool *pa
 	enum file_copy copy;
 	int fd;
 
-	if (seen->file != NULL || seen->live)
+	if (seen->file != NULL || seen->live || seen->other)
 		return COPY_NONE;
 	fd = open_seen(s, seen, &facts);
 	if (fd == -1)
@@ -663,7 +681,7 @@ add_unseen(struct sight *s)
 
 		if (seen->file != NULL && seen->file->blank)
 			put_last(s->log, seen->file);
-		if (seen->file != NULL || seen->live)
+		if (seen->file != NULL || seen->live || seen->other)
 			continue;
 		fd = open_seen(s, seen, &facts);
 		if (fd == -1 && s->stale && !s->last)

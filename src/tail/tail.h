@@ -51,6 +51,11 @@ struct tail_hooks {
 	 */
 	void *(*found)(void *arg, void *glob_cookie, const char *path,
 	    struct checkpoint **cps_r, size_t *count_r);
+	/*
+	 * Was path followed in the last run?  Then what rotation made of it is no log
+	 * of its own, though there is no file at path just now.  May be NULL: none was.
+	 */
+	bool (*known)(void *arg, const char *path);
 	/* A file of log changed its standing (new, finished, gone): ask for its checkpoints. */
 	void (*moved)(void *arg, struct tail_log *log);
 	/* Bytes that can't be had any more (size in bytes, 0 = unknown); why is a sentence. */

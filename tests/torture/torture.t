@@ -66,6 +66,9 @@ class Log:
         self.lost = set()  # numbers of which a tool lost a line
         self.expected = []  # numbers in the order of their (last) lines
         self.stamp = 0
+        self.dates = self.rng.choice(("%(path)s-%(date)s", "%(path)s.%(date)s",
+                                      "%(stem)s-%(date)s%(dot)s"))
+        self.numbered = self.rng.random() < 0.6  # or dated, never both
         world.logs.append(self)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self.reopen()
@@ -218,6 +221,7 @@ class World:
         self.stopped = False
         self.kills_allowed = True
         self.got = {}  # user: numbers in the order of arrival
+        self.seen = {}  # and as a set
         self.config = folder / "hearsay.conf"
         self.receiver = lib.Receiver(folder, types=("m.user.login",), on_event=self.take)
         self.receiver.start()
@@ -240,7 +244,9 @@ servers = ( { name = "%s"; pack = "torture"; timezone = "UTC";
     def take(self, event):
         content = event["content"]
         user = content["user_id"].split(":")[0][1:]
-        self.got.setdefault(user, []).append(int(content["device_id"]))
+        number = int(content["device_id"])
+        self.got.setdefault(user, []).append(number)
+        self.seen.setdefault(user, set()).add(number)
 
     # -- the process
 
@@ -333,13 +339,9 @@ servers = ( { name = "%s"; pack = "torture"; timezone = "UTC";
             time.sleep(0.003)
 
     def reached(self, log, got, number):
-        if number == 0:
+        if number == 0 or number in self.seen.get(log.user, ()):
             return True
-        if not got:
-            return False
-        # A number in two lines is out of turn by one.
-        return number in got[-50:] or got[-1] > number + 50 or (
-            got[-1] > number and number in log.lost)
+        return bool(got) and got[-1] > number and number in log.lost
 
     def settle(self):
         for log in self.logs:
@@ -423,10 +425,8 @@ def generations(log):
 def dated(log):
     """dated names"""
     log.complete()
-    stamp = log.next_stamp()
     stem, dot = os.path.splitext(log.path)
-    to = log.rng.choice((log.path + "-" + stamp, log.path + "." + stamp,
-                         stem + "-" + stamp + dot))
+    to = log.dates % {"path": log.path, "stem": stem, "dot": dot, "date": log.next_stamp()}
     log.world.did("rename to %s, create", to)
     os.rename(log.path, to)
     log.rotated(to)
@@ -458,8 +458,6 @@ def copytruncate(log, between=None, sparse=False):
         between()
     log.world.did("truncate")
     os.truncate(log.path, 0)
-    if log.head and not log.rest:
-        log.put(log.head)
     log.complete()
     log.rotated(to)
 
@@ -702,20 +700,20 @@ def long_line(log):
 
 def several(log):
     """a glob of several logs, whose rotated names match it"""
-    log.rng.choice((rename, rename, dated, late, copytruncate_held))(log)
+    log.rng.choice((rename, rename, late, copytruncate_held) if log.numbered else (dated,))(log)
 
 
 def equal_heads(log):
     """files with equal heads, some of nothing else"""
-    log.rng.choice((rename, dated, copytruncate_held))(log)
+    log.rng.choice((rename, copytruncate_held) if log.numbered else (dated,))(log)
     if log.rng.random() < 0.3:
-        log.rng.choice((rename, dated))(log)
+        (rename if log.numbered else dated)(log)
         log.world.rotations += 1
 
 
 def mixed(log):
     """all of them"""
-    log.rng.choice((rename, rename, late, generations, dated, copytruncate_held, three_pieces,
+    log.rng.choice((rename, rename, late, generations, copytruncate_held, three_pieces,
                     long_line, compressed(".gz"), compressed(".xz")))(log)
 
 
