@@ -9,20 +9,20 @@
 #include "pack/pack.h"
 
 #define WINDOW (1u << 18) /* request numbers that are remembered */
-#define AHEAD 256     /* a request's number runs this far before the newest, at most */
-#define BEHIND 64     /* a request that was open at our start has a number this near */
-#define GIVE_UP 16    /* twice the contradictions, less the rest, where no text is near */
-#define GUESSES 3     /* impossible closing lines behind one text: it tries numbers */
-#define YOUNG 256     /* so few numbers known: impossible ones are not seen as such */
-#define HELD_MAX 8    /* requests begun behind one text that may be real */
-#define GRACE 16      /* closing lines that must be in order after such a text */
-#define CALM_MS 10000 /* and how long it goes on, at least */
+#define AHEAD 256    /* a request's number runs this far before the newest, at most */
+#define BEHIND 64    /* a request that was open at our start has a number this near */
+#define GIVE_UP 16   /* twice the contradictions, less the rest, where no text is near */
+#define GUESSES 3    /* impossible closing lines behind one text: it tries numbers */
+#define YOUNG 256    /* so few numbers known: impossible ones are not seen as such */
+#define HELD_MAX 8   /* requests begun behind one text that may be real */
+#define GRACE 16     /* closing lines that must be in order after such a text */
+#define CALM_MS 2000 /* and how long it goes on, at least; longer than FUTURE_MS */
 #define STALE_MS 60000    /* a text is written at once: so long after it nothing is its */
 #define ORDERLY 8         /* closing lines in order that end a text without a request */
 #define ORDERLY_MS 600000 /* and where its request seems to have no end: so long after */
 #define ZONES 256         /* the newest zones and held requests that are remembered */
 #define SKEW_MS 5         /* between what a request's clock and the lines' say */
-#define FUTURE_MS 2000    /* how far a line's time may lie behind the moment of reading */
+#define FUTURE_MS 300     /* how far a line's time may lie behind the moment of reading */
 #define BACK_MS 1000 /* how far a line's time may lie before that of the line before */
 
 /* What is known of a zone once it is over. */
