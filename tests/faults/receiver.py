@@ -39,6 +39,16 @@ WAYS = {
 RETRY_AFTER = "Retry-After: 1\r\n"
 
 
+def lives(s):
+    """Whether the other side of a connection is still there."""
+    try:
+        return s.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 class Receiver:
     """One appservice; mode is a name of WAYS, or "gone" (it refuses), or "mixed"."""
 
@@ -51,7 +61,7 @@ class Receiver:
         self.known = {}  # id: its place in taken
         self.done = collections.Counter()  # what was done with requests
         self.repeated = 0  # requests with an id that was taken before
-        self.late = 0  # of these, behind transactions that were taken later
+        self.late = 0  # of these, behind later ones, from a sender that still lives
         self.wrong = []  # what no sender may do
         self.peer = None  # the port from which the last transaction was taken
         self.sockets = set()
@@ -181,10 +191,10 @@ namespaces:
             return False  # the sender was killed; nothing arrived
         if way == "take later":
             time.sleep(0.2)
-        self._look(line.decode(), headers, body, WAYS.get(way, False), s.getpeername()[1])
+        self._look(line.decode(), headers, body, WAYS.get(way, False), s)
         return self._answer(s, way)
 
-    def _look(self, line, headers, body, take, peer):
+    def _look(self, line, headers, body, take, s):
         txn = line.split()[1].rpartition("/")[2].partition("?")[0]
         with self.lock:
             if headers.get("authorization") != "Bearer %s-%s" % (TOKEN, self.name):
@@ -192,10 +202,11 @@ namespaces:
             self.hashes[txn].add(hashlib.sha256(body).hexdigest())
             if txn in self.known:
                 self.repeated += 1
-                self.late += self.known[txn] != len(self.taken) - 1
+                # What was on its way when its sender was killed comes when it comes.
+                self.late += self.known[txn] != len(self.taken) - 1 and lives(s)
             elif take:
                 content = json.loads(body)
-                self.peer = peer
+                self.peer = s.getpeername()[1]
                 if content.get("events") != []:
                     self.wrong.append("no empty list of events")
                 self.known[txn] = len(self.taken)
