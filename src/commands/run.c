@@ -46,6 +46,8 @@ struct log {
 	int64_t last_ts; /* of the last run */
 	uint64_t file;   /* of the last chunk; 0: there was none yet */
 	uint64_t end;    /* of that chunk */
+	char *health;    /* what is wrong with it, as stored; NULL: not known yet */
+	char *found;     /* the same, of now, while it is being stored; or NULL */
 	bool dirty;      /* its position is not committed */
 	uint64_t errors; /* patterns given up on its lines, as far as it was said */
 	bool foreign;    /* it was said that no pack knows it */
@@ -185,6 +187,38 @@ set_resume(const struct log *log, struct checkpoint *cps, size_t count)
 	tail_log_needs(log->tail_log, needed ? file : 0);
 }
 
+/* What is wrong with it is stored when it changes: status tells it, too. */
+static int
+put_health(struct log *log, int64_t now, struct err *e)
+{
+	const char *why = "no pack knows its lines";
+
+	if (log->teller_log != NULL)
+		why = teller_log_trouble(log->teller_log, log->run->arena);
+	else if (!log->foreign)
+		return 0;
+	if (log->health != NULL && strcmp(log->health, why) == 0)
+		return 0;
+	free(log->found);
+	log->found = xstrdup(why);
+	return store_put_health(log->run->store, log->path, why, now, e);
+}
+
+/* It is stored: say it once.  That no pack knows the lines was said before. */
+static void
+say_health(struct log *log)
+{
+	if (log->found == NULL)
+		return;
+	if (log->found[0] != '\0' && log->teller_log != NULL)
+		say(LOG_WARNING, "log=%s degraded: %s", log->path, log->found);
+	else if (log->found[0] == '\0' && log->health != NULL)
+		say(LOG_NOTICE, "log=%s is well again", log->path);
+	free(log->health);
+	log->health = log->found;
+	log->found = NULL;
+}
+
 static int
 put_positions(struct run *r, int64_t now, struct err *e)
 {
@@ -200,6 +234,8 @@ put_positions(struct run *r, int64_t now, struct err *e)
 		set_resume(log, cps, count);
 		ok = store_put_checkpoints(r->store, log->path, cps, count, now, e);
 		checkpoints_free(cps, count);
+		if (ok == 0)
+			ok = put_health(log, now, e);
 	}
 	return ok;
 }
@@ -333,8 +369,10 @@ commit(struct run *r)
 		block(r, e.text);
 		return -1;
 	}
-	for (log = r->logs; log != NULL; log = log->next)
+	for (log = r->logs; log != NULL; log = log->next) {
 		log->dirty = false;
+		say_health(log);
+	}
 	r->batch_count = 0;
 	r->batch_bytes = 0;
 	arena_reset(r->arena);
@@ -815,6 +853,8 @@ stop(struct run *r)
 		pipe_close(log->pipe);
 		zone_close(log->zone);
 		free(log->path);
+		free(log->health);
+		free(log->found);
 		free(log);
 	}
 	while ((g = r->globs) != NULL) {

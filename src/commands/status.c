@@ -120,6 +120,9 @@ print_log(const struct status *s, const struct store_log_status *l)
 		    cp->offset, cp->path == NULL ? "its place" : cp->path);
 	printf("  read          %s\n", time_text(s, l->read_ms));
 	printf("  events        %" PRIu64 "\n", l->events);
+	if (l->health[0] != '\0')
+		printf("  degraded      found %s: %s\n", time_text(s, l->health_ms),
+		    l->health);
 }
 
 /* It was registered once, and nothing of it is left. */
@@ -251,6 +254,9 @@ log_value(const struct store_log_status *l)
 	put(o, "behind", lag.known ? number(lag.behind) : NULL);
 	put(o, "read_ms", time_value(l->read_ms));
 	put(o, "events", number(l->events));
+	put(o, "degraded",
+	    l->health[0] == '\0' ? NULL : json_object_new_string(l->health));
+	put(o, "degraded_ms", l->health[0] == '\0' ? NULL : time_value(l->health_ms));
 	return o;
 }
 

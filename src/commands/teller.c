@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "base/mem.h"
+#include "commands/health.h"
 #include "decode/decoder.h"
 #include "extract/account_event.h"
 #include "extract/doubt.h"
@@ -27,6 +28,7 @@ struct teller_log {
 	const struct pack *pack;
 	struct extract_log *extract;
 	struct extract_log *shadow;
+	struct health health;
 	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
 	uint64_t doubted;
 	uint64_t carrier_file, carrier_offset; /* the line behind which doubt began */
@@ -66,6 +68,7 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->decoder = decoder_new(pack, zone);
 	log->matcher = matcher_new(pack, t->server_name);
 	log->pack = pack;
+	health_init(&log->health, pack);
 	log->extract = extract_log_new(t->extract, pack);
 	log->shadow = extract_log_new(t->shadow, pack);
 	LL_PREPEND(t->logs, log);
@@ -261,6 +264,8 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 		taken.match_count =
 		    matcher_record(log->matcher, &record, t->arena, &matches);
 		taken.matches = matches;
+		health_line(&log->health, log->matcher, &record, matches,
+		    taken.match_count, t->arena);
 	}
 	if (t->trace != NULL)
 		t->trace->line(t->trace->arg, t->chunk, offset, u->line,
@@ -367,6 +372,7 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
 
 	log->file = c->file;
+	health_chunk(&log->health, c->again ? 0 : c->len, c->fallback_ms);
 	if (c->gap)
 		decoder_gap(log->decoder);
 	decoder_look(log->decoder, lines, c->fallback_ms, a);
@@ -442,6 +448,12 @@ uint64_t
 teller_log_errors(const struct teller_log *log, const char **rule_r)
 {
 	return matcher_errors(log->matcher, rule_r);
+}
+
+const char *
+teller_log_trouble(const struct teller_log *log, struct arena *a)
+{
+	return health_trouble(&log->health, a);
 }
 
 void

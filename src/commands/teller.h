@@ -71,6 +71,8 @@ int64_t teller_log_last_ts(const struct teller_log *log);
 void teller_log_set_last_ts(struct teller_log *log, int64_t ts);
 /* As matcher_errors. */
 uint64_t teller_log_errors(const struct teller_log *log, const char **rule_r);
+/* As health_trouble. */
+const char *teller_log_trouble(const struct teller_log *log, struct arena *a);
 void teller_log_stats(const struct teller_log *log, struct extract_stats *st_r);
 
 #endif

@@ -449,7 +449,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "renews", "contextless", "raw", "suspect", "emit", NULL};
+	    "ends", "resets", "renews", "contextless", "raw", "suspect", "sentinel",
+	    "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -471,6 +472,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->contextless = bool_of(l, g, "contextless");
 	r->raw = number_of(l, g, "raw");
 	r->suspect = bool_of(l, g, "suspect");
+	r->sentinel = bool_of(l, g, "sentinel");
 	r->emit = load_emit(l, g);
 	if (r->pattern != NULL && r->pattern->literal == NULL)
 		wrong(l, g,

@@ -150,6 +150,7 @@ struct pack_rule {
 	 */
 	uint64_t raw;
 	bool suspect;
+	bool sentinel;    /* a healthy log keeps showing lines that fit */
 	bool contextless; /* "without" holds too where the record has no context at all */
 	struct pack_emit *emit; /* NULL: tells nothing by itself */
 	unsigned line;          /* in the pack's file */
@@ -177,7 +178,7 @@ struct pack {
 	char *name;  /* synapse */
 	char *title; /* Synapse */
 	char *versions;
-	char *needs;  /* which log level or logger setting */
+	char *needs;   /* which log level or logger setting */
 	char **advice; /* lines: how to have the server write what users can't forge */
 	size_t advice_count;
 	char *tested; /* "captures", "source" */

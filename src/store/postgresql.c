@@ -561,6 +561,20 @@ fail:
 }
 
 static int
+postgresql_put_health(
+    struct store *store, const char *log, const char *text, int64_t now, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	if (pq_run(s->pq, PUT_HEALTH,
+		DB_ARGS(
+		    db_text(s->instance), path_bytes(log), db_text(text), db_number(now)),
+		NULL, e) == -1)
+		return err_add(e, "cannot store how well %s is", log);
+	return 0;
+}
+
+static int
 postgresql_commit(struct store *store, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
@@ -957,6 +971,7 @@ const struct store_backend store_postgresql = {
     .put_event = postgresql_put_event,
     .was_told = postgresql_was_told,
     .put_checkpoints = postgresql_put_checkpoints,
+    .put_health = postgresql_put_health,
     .commit = postgresql_commit,
     .rollback = postgresql_rollback,
     .waiting = postgresql_waiting,

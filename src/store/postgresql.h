@@ -61,6 +61,7 @@ enum statement {
 	ADD_EVENT,
 
 	TOUCH_LOG,
+	PUT_HEALTH,
 	FORGET_FILES,
 	ADD_FILE,
 	FILES_OF_LOG,

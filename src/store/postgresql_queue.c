@@ -352,6 +352,7 @@ postgresql_log_statuses(struct store *store, struct arena *a,
 	}
 	for (row = 0; row < rows; row++, last = id) {
 		const char *name = pq_text(r, row, 14);
+		const char *health = pq_text(r, row, 18);
 
 		id = pq_number(r, row, 17);
 		if (id != last)
@@ -359,6 +360,8 @@ postgresql_log_statuses(struct store *store, struct arena *a,
 			    .log = arena_strndup(a, name, strlen(name)),
 			    .read_ms = pq_number(r, row, 15),
 			    .events = pq_bits(r, row, 16),
+			    .health = arena_strndup(a, health, strlen(health)),
+			    .health_ms = pq_number(r, row, 19),
 			};
 		if (newest_file(r, row, a, &out[count - 1], e) == -1)
 			break;

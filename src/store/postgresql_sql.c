@@ -64,6 +64,8 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 
     [TOUCH_LOG] = "INSERT INTO logs (instance, name, read_ms) VALUES ($1, $2, $3) "
 		  "ON CONFLICT (instance, name) DO UPDATE SET read_ms = excluded.read_ms",
+    [PUT_HEALTH] = "UPDATE logs SET health = $3, health_ms = $4 "
+		   "WHERE instance = $1 AND name = $2",
     [FORGET_FILES] = "DELETE FROM files WHERE log = " LOG_NAMED,
     [ADD_FILE] =
 	"INSERT INTO files (log, key, generation, dev, ino, btime_ns, head_len, head, "
@@ -122,7 +124,7 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 
     [LOG_STATUSES] = "SELECT " FILE_COLUMNS ", " LOG_SHOWN(
 	"$1") ", "
-	      "  l.read_ms, l.events, l.id "
+	      "  l.read_ms, l.events, l.id, l.health, l.health_ms "
 	      "FROM logs l LEFT JOIN files f ON f.log = l.id "
 	      "ORDER BY l.instance <> $1, l.instance, l.name, " OLDEST_FIRST,
     [QUEUE_STATUSES] =

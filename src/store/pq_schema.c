@@ -117,10 +117,15 @@ static const char version_2[] =
     "  ADD COLUMN odd bigint NOT NULL DEFAULT 0,"
     "  ADD COLUMN discarded bigint NOT NULL DEFAULT 0;";
 
+static const char version_3[] = "ALTER TABLE logs"
+				"  ADD COLUMN health text NOT NULL DEFAULT '',"
+				"  ADD COLUMN health_ms bigint NOT NULL DEFAULT 0;";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
+    version_3,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -125,10 +125,17 @@ static const char version_2[] =
     "ALTER TABLE appservices ADD COLUMN -- events, by hand\n"
     "  discarded INTEGER NOT NULL DEFAULT 0;\n";
 
+static const char version_3[] =
+    "ALTER TABLE logs ADD COLUMN -- what is wrong with it, for people; '': nothing\n"
+    "  health TEXT NOT NULL DEFAULT '';\n"
+    "ALTER TABLE logs ADD COLUMN -- when that was found; 0: never\n"
+    "  health_ms INTEGER NOT NULL DEFAULT 0;\n";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
+    version_3,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -420,6 +420,16 @@ fail:
 }
 
 static int
+sqlite_put_health(
+    struct store *store, const char *log, const char *text, int64_t now, struct err *e)
+{
+	if (db_run(sqlite_of(store)->db, PUT_HEALTH,
+		DB_ARGS(db_text(log), db_text(text), db_number(now)), NULL, e) == -1)
+		return err_add(e, "cannot store how well %s is", log);
+	return 0;
+}
+
+static int
 sqlite_commit(struct store *store, struct err *e)
 {
 	struct sqlite *s = sqlite_of(store);
@@ -778,6 +788,7 @@ const struct store_backend store_sqlite = {
     .put_event = sqlite_put_event,
     .was_told = sqlite_was_told,
     .put_checkpoints = sqlite_put_checkpoints,
+    .put_health = sqlite_put_health,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .waiting = sqlite_waiting,

@@ -343,6 +343,7 @@ sqlite_log_statuses(struct store *store, struct arena *a, struct store_log_statu
 
 	while (st != NULL && (more = db_row(s->db, st, e)) == 1) {
 		const char *name = db_column_text(st, 14);
+		const char *health = db_column_text(st, 17);
 
 		if (count == 0 || strcmp(out[count - 1].log, name) != 0) {
 			out = grow(a, out, count, sizeof(*out));
@@ -350,6 +351,8 @@ sqlite_log_statuses(struct store *store, struct arena *a, struct store_log_statu
 			    .log = arena_strndup(a, name, strlen(name)),
 			    .read_ms = sqlite3_column_int64(st, 15),
 			    .events = db_column_bits(st, 16),
+			    .health = arena_strndup(a, health, strlen(health)),
+			    .health_ms = sqlite3_column_int64(st, 18),
 			};
 		}
 		if (newest_file(st, a, &out[count - 1], e) == -1) {

@@ -43,6 +43,7 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 
     [TOUCH_LOG] = "INSERT INTO logs (name, read_ms) VALUES (?1, ?2) "
 		  "ON CONFLICT (name) DO UPDATE SET read_ms = excluded.read_ms",
+    [PUT_HEALTH] = "UPDATE logs SET health = ?2, health_ms = ?3 WHERE name = ?1",
     [FORGET_FILES] =
 	"DELETE FROM files WHERE log = (SELECT id FROM logs WHERE name = ?1)",
     [ADD_FILE] =
@@ -144,7 +145,8 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
     [DROP_UNTOLD] = "DELETE FROM events WHERE id > ?1 AND id <= ?2 AND put_ms < ?3 "
 		    "AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = events.id)",
 
-    [LOG_STATUSES] = "SELECT " FILE_COLUMNS ", l.name, l.read_ms, l.events "
+    [LOG_STATUSES] = "SELECT " FILE_COLUMNS ", l.name, l.read_ms, l.events, "
+		     "  l.health, l.health_ms "
 		     "FROM logs l LEFT JOIN files f ON f.log = l.id "
 		     "ORDER BY l.name, " OLDEST_FIRST,
     [QUEUE_STATUSES] =

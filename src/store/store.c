@@ -118,6 +118,13 @@ store_put_checkpoints(struct store *s, const char *log, const struct checkpoint 
 }
 
 int
+store_put_health(
+    struct store *s, const char *log, const char *text, int64_t now, struct err *e)
+{
+	return s->backend->put_health(s, log, text, now, e);
+}
+
+int
 store_commit(struct store *s, struct err *e)
 {
 	return s->backend->commit(s, e);

@@ -91,6 +91,9 @@ int store_was_told(struct store *s, const char *appservice,
 /* Replace all checkpoints of log. */
 int store_put_checkpoints(struct store *s, const char *log, const struct checkpoint *cps,
     size_t count, int64_t now, struct err *e);
+/* What is wrong with log, a sentence, or "": it is well.  Its checkpoints were put before. */
+int store_put_health(
+    struct store *s, const char *log, const char *text, int64_t now, struct err *e);
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
 
@@ -205,6 +208,8 @@ struct store_log_status {
 	struct checkpoint *newest; /* of the newest file; NULL if none */
 	int64_t read_ms;           /* when the checkpoint was last committed */
 	uint64_t events;           /* ever told from it */
+	const char *health;        /* what is wrong with it; "": nothing */
+	int64_t health_ms;         /* when that was put; 0: never */
 };
 
 struct store_queue_status {

@@ -1415,9 +1415,18 @@ log_statuses_tell_all(void **state)
 		assert_int_equal(store_put_checkpoints(f->s, name, cps, 2, 33, &f->e), 0);
 	}
 	(void)put(f, 1, "{}", "irc", KEY);
+	assert_int_equal(store_put_health(f->s, "38", "is ill", 44, &f->e), 0);
+	assert_int_equal(store_put_health(f->s, "39", "is ill", 44, &f->e), 0);
+	assert_int_equal(store_put_health(f->s, "39", "", 55, &f->e), 0);
 	commit(f);
 	assert_int_equal(store_log_statuses(f->s, f->a, &l, &n, &f->e), 0);
 	assert_int_equal(n, 41);
+	assert_string_equal(l[39].health, "is ill");
+	assert_int_equal(l[39].health_ms, 44);
+	assert_string_equal(l[40].health, "");
+	assert_int_equal(l[40].health_ms, 55);
+	assert_string_equal(l[0].health, "");
+	assert_int_equal(l[0].health_ms, 0);
 	assert_string_equal(l[0].log, LOG);
 	assert_int_equal(l[0].files, 0);
 	assert_null(l[0].newest);
