@@ -1,12 +1,15 @@
 #include <event2/event.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -27,6 +30,7 @@
 
 #define BATCH_EVENTS 500               /* then commit without waiting for more */
 #define BATCH_BYTES (16 * 1024 * 1024) /* read since the last commit; likewise */
+#define HEAD_BYTES (32 * 1024)         /* of a log, to find its envelope */
 #define POSITION_MS 5000               /* positions alone may wait this long */
 #define RETRY_MS 1000                  /* a store that failed, a queue that is full */
 #define DRAIN_MS 3000                  /* at the end: for what is written already */
@@ -51,6 +55,7 @@ struct log {
 	bool dirty;      /* its position is not committed */
 	uint64_t errors; /* patterns given up on its lines, as far as it was said */
 	bool foreign;    /* it was said that no pack knows it */
+	bool looked;     /* at what it begins with */
 	bool fresh;      /* nothing of it was read before */
 	bool gap;        /* what stands before the next chunk was not read */
 };
@@ -463,6 +468,31 @@ find_pack(struct log *log, const struct tail_chunk *c)
 	return false;
 }
 
+/*
+ * What begins in the middle of a log may be what a user got into it; what the
+ * file begins with shows whose lines they are.
+ */
+static void
+look_at_head(struct log *log)
+{
+	char head[HEAD_BYTES];
+	struct stat st;
+	ssize_t n = -1;
+	int fd;
+
+	/* It may have become anything: nothing here may wait. */
+	fd = open(log->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		n = pread(fd, head, sizeof(head), 0);
+	(void)close(fd);
+	while (n > 0 && head[n - 1] != '\n')
+		n--;
+	if (n > 0)
+		teller_log_look(log->teller_log, head, (size_t)n, log->run->arena);
+}
+
 static int
 take_chunk(struct log *log, const struct tail_chunk *c)
 {
@@ -485,6 +515,9 @@ take_chunk(struct log *log, const struct tail_chunk *c)
 		    .fallback_ms = c->mtime_ms,
 		    .gap = log->gap || (log->fresh && c->offset > 0)};
 
+		if (!log->looked && c->offset > 0 && log->pipe == NULL)
+			look_at_head(log);
+		log->looked = true;
 		teller_chunk(log->teller_log, &chunk, r->arena, &events, NULL);
 		log->gap = log->fresh = false;
 	} else {

@@ -82,6 +82,12 @@ teller_log_envelope(struct teller_log *log, enum envelope_kind kind)
 }
 
 void
+teller_log_look(struct teller_log *log, const char *data, size_t len, struct arena *a)
+{
+	decoder_look(log->decoder, (struct slice){data, len}, INT64_MAX / 2, a);
+}
+
+void
 teller_free(struct teller *t)
 {
 	struct teller_log *log;

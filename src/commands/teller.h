@@ -33,6 +33,13 @@ struct teller_log *teller_log_new(
 /* The envelope of its lines, if it is configured: before the first chunk. */
 void teller_log_envelope(struct teller_log *log, enum envelope_kind kind);
 
+/*
+ * Find the envelope from the lines that the log begins with, where the first
+ * chunk does not: that one may be of a user's lines alone.
+ */
+void teller_log_look(
+    struct teller_log *log, const char *data, size_t len, struct arena *a);
+
 /* Whole lines of one file. */
 struct teller_chunk {
 	uint64_t file;

@@ -161,6 +161,39 @@ def check_kills(tap, make, rng):
             tap.say(run.said()[-2000:])
 
 
+def check_restart(tap):
+    """A user's lines that look like an envelope, alone behind a restart, are a user's."""
+    data, _ = lib.capture("synapse-text")
+    half = data.index(b"\n", len(data) // 2) + 1
+    with lib.Folder() as folder:
+        want = lib.replay_listed(data, folder)
+        log, config = folder / "homeserver.log", folder / "hearsay.conf"
+        receiver = lib.Receiver(folder)
+        lib.write_config(config, folder, receiver.registration, log)
+        receiver.start()
+        with open(log, "wb") as f:
+            f.write(data[:half])
+        run = lib.Run(config, folder / "run.log")
+        lib.wait_for(lambda: "started" in run.said(), "the start")
+        lib.wait_until_read(config, log)
+        run.terminate()
+        with open(log, "ab") as f:
+            f.write(wrap.cri(b"".join(line + b"\n" for line in FORGED), clock_of()))
+        run = lib.Run(config, folder / "run.log")
+        lib.wait_until_read(config, log)
+        with open(log, "ab") as f:
+            f.write(data[half:])
+        try:
+            lib.wait_for(lambda: len(receiver.events()) >= len(want), "%d events" % len(want))
+        except TimeoutError as e:
+            tap.say(e)
+        run.terminate()
+        receiver.stop()
+        got = [lib.same(e) for e in receiver.events()]
+        tap.ok("STOLEN" not in str(got), "an envelope is not believed for its lines alone")
+        tap.equal(got, want, "and everything else is told")
+
+
 def main():
     tap = lib.Tap()
     rng = lib.seeded(tap)
@@ -169,6 +202,7 @@ def main():
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
         check_cuts(tap, folder)
+    check_restart(tap)
     check_kills(tap, wrap.docker, rng)
     check_kills(tap, wrap.cri, rng)
     tap.done()

@@ -27,11 +27,14 @@ def lines_of(data):
 
 
 def docker(data, clock, cut=at_16_kib, stream="stdout", attrs=None):
-    """json-file; bytes that are no UTF-8 become U+FFFD, as Docker makes them."""
+    """
+    json-file; bytes that are no UTF-8 become U+FFFD, as Docker makes them.  It
+    does so, too, with a character that its cut falls into; not so here.
+    """
     out = []
     for line in lines_of(data):
-        for piece, last in _pieces(line, cut):
-            entry = {"log": piece.decode("utf-8", "replace") + ("\n" if last else ""),
+        for piece, last in _pieces(line.decode("utf-8", "replace"), cut):
+            entry = {"log": piece + ("\n" if last else ""),
                      "stream": stream}
             if attrs:
                 entry["attrs"] = attrs
