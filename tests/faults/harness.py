@@ -12,6 +12,7 @@ HEARSAY_FAULTS_SECONDS=N how long, before all is healed (default 60)
 HEARSAY_FAULTS_KEEP=1    keep the folder of a run that failed
 """
 import argparse
+import atexit
 import collections
 import datetime
 import json
@@ -24,7 +25,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -185,6 +185,7 @@ class Node:
         self.trouble = False  # in this life the store failed
         self.troubled = lambda: False  # it does so now, though not by the shim
         self.bad = []
+        atexit.register(self.kill)
         keep = rng.choice((1, 10, 604800))
         with open(self.config, "w", encoding="utf-8") as f:
             f.write("""store = "%s";
@@ -224,7 +225,7 @@ send = { connect_timeout = 0.5; first_byte_timeout = 0.6; timeout = 1.2;
             return f.read()
 
     def started(self):
-        return " started, " in self.said() or "started, config" in self.said()
+        return "started, config=" in self.said()
 
     def tend(self):
         """Start it again where it ended; an end of its own is a fault of hearsay."""
@@ -244,9 +245,9 @@ send = { connect_timeout = 0.5; first_byte_timeout = 0.6; timeout = 1.2;
             return None
 
     def kill(self):
-        if self.running():
+        if self.process is not None:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
 
     def terminate(self, seconds=30):
         """SIGTERM: it ends in time; the status, or None."""
@@ -382,6 +383,8 @@ class Harness:
     def run(self, faults):
         """faults: (weight, name, function)."""
         weights = [w for w, _, _ in faults]
+        if not os.path.exists(SHIM):  # a preload that is missing is only warned of
+            raise FileNotFoundError(SHIM)
         for node in self.nodes:
             node.start()
             for log in node.logs:
