@@ -121,8 +121,12 @@ silence_is_told_and_ends_with_a_sentinel(void **state)
 	assert_string_equal(trouble(&l), first);
 	take_text(&l, served, 2 * HOUR);
 	assert_string_equal(trouble(&l), "");
-	take_noise(&l, 1000, 3 * HOUR);
+	take_noise(&l, 1000, 3 * HOUR - 1);
 	assert_string_equal(trouble(&l), "");
+	take_noise(&l, 8 * MIB, 3 * HOUR - 1);
+	assert_string_equal(trouble(&l), "");
+	take_noise(&l, 1000, 3 * HOUR);
+	assert_non_null(strstr(trouble(&l), "since 2026-11-23 10:00:00 UTC"));
 	end(&l);
 }
 
