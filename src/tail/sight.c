@@ -426,8 +426,24 @@ take_copy(struct sight *s, struct file *f, struct seen *seen)
 	return take(s, f, fd, seen->path) == 0;
 }
 
+/* The pieces from this one on are not of files that are older than f. */
+static size_t
+behind_older(const struct sight *s, const struct file *f)
+{
+	size_t i;
+
+	for (i = s->count; i-- > 0;)
+		if (s->seen[i].file != NULL &&
+		    s->seen[i].file->cp.generation < f->cp.generation)
+			return i + 1;
+	return 0;
+}
+
 /*
- * Under another inode: copied before it was truncated, or compressed.  True
+ * Under another inode: copied before it was truncated, or compressed.  Of two
+ * that fit (all that was read were NULs, or a head that they share) the older
+ * one behind what we know is it, for the next one is a copy of what came after.
+ * True
  * where there is a copy, though it may end before what we read.  Of a file that
  * was removed, plain pieces are mostly no copies: several of them only have its
  * head, as files have that begin with the same words.
@@ -437,9 +453,10 @@ find_copy(struct sight *s, struct file *f)
 {
 	bool in_place = is_in_place(s, f), ends_before = false, packed;
 	struct seen *plain = NULL;
-	size_t plains = 0, i;
+	size_t plains = 0, from = behind_older(s, f), n, i;
 
-	for (i = s->count; i-- > 0;) {
+	for (n = 0; n < s->count; n++) {
+		i = (from + n) % s->count;
 		switch (copy_of(s, &s->seen[i], f, &packed)) {
 		case COPY_WHOLE:
 			if (in_place || packed)
