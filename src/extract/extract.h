@@ -54,7 +54,7 @@ enum extract_outcome {
 	OUTCOME_ENDED,      /* the context ended; count memories were dropped */
 	OUTCOME_RESET,
 	OUTCOME_CARRIES, /* the line may carry a user's text that goes on behind it */
-	OUTCOME_DOUBTED /* name: why the line may be a user's text; nothing follows */
+	OUTCOME_DOUBTED  /* name: why the line may be a user's text; nothing follows */
 };
 
 /* Called for each rule of a line; may be NULL. */

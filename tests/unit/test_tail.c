@@ -115,10 +115,8 @@ bytes_lost(void *arg, struct tail_log *log, uint64_t bytes, const char *why)
 	b->gap_why = xstrdup(why);
 }
 
-static const struct tail_hooks hooks = {.lines = take_lines,
-    .found = path_found,
-    .moved = file_moved,
-    .gap = bytes_lost};
+static const struct tail_hooks hooks = {
+    .lines = take_lines, .found = path_found, .moved = file_moved, .gap = bytes_lost};
 
 static int
 set_up(void **state)

@@ -459,8 +459,9 @@ a_request_behind_a_piece(void **state)
 #define TEN_EMPTY_LINES                                                                  \
 	CRI("F", "")                                                                     \
 	CRI("F", "")                                                                     \
+	CRI("F", "")                                                                     \
 	CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "")    \
-	    CRI("F", "") CRI("F", "")
+	    CRI("F", "")
 #define FIFTY "12345678901234567890123456789012345678901234567890"
 
 /*
