@@ -269,7 +269,8 @@ is_same(const struct sight *a, const struct sight *b)
 /*
  * While files are being renamed, a directory that is read may show one of them
  * twice and another not at all; and one that was not seen would be taken for
- * lost, or passed over for good.  So it is read until it stays the same.
+ * lost, or passed over for good.  So it is read until it stays the same; where it
+ * did not change for a while, the reading that others made of it will do.
  */
 static void
 gather(struct sight *s)
@@ -283,7 +284,6 @@ gather(struct sight *s)
 		before = *s;
 		s->seen = NULL;
 		s->count = 0;
-		listing_forget(s->log->tail);
 		gather_once(s);
 		same = is_same(&before, s);
 		forget(&before);
@@ -459,8 +459,10 @@ find_copy(struct sight *s, struct file *f)
 		i = (from + n) % s->count;
 		switch (copy_of(s, &s->seen[i], f, &packed)) {
 		case COPY_WHOLE:
-			if (in_place || packed)
+			if (packed || (in_place && i >= from))
 				return take_copy(s, f, &s->seen[i]);
+			if (i < from)
+				break;
 			plain = &s->seen[i];
 			plains++;
 			break;
