@@ -456,12 +456,11 @@ a_request_behind_a_piece(void **state)
 	end(&r);
 }
 
-#define TEN_EMPTY_LINES                                                                  \
-	CRI("F", "")                                                                     \
-	CRI("F", "")                                                                     \
-	CRI("F", "")                                                                     \
-	CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "")    \
-	    CRI("F", "")
+/* clang-format off */
+#define TEN_EMPTY_LINES \
+	CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") \
+	CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "") CRI("F", "")
+/* clang-format on */
 #define FIFTY "12345678901234567890123456789012345678901234567890"
 
 /*
