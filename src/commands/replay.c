@@ -13,8 +13,8 @@
 #include "commands/commands.h"
 #include "commands/logs.h"
 #include "commands/patterns.h"
+#include "commands/when.h"
 #include "config/config.h"
-#include "decode/timestamp.h"
 #include "extract/account_event.h"
 #include "extract/extract.h"
 #include "pack/pack.h"
@@ -70,23 +70,13 @@ monotonic_ms(void)
 static int
 parse_time(const char *option, const char *text, int64_t *ms_r)
 {
-	/* A date alone is its first moment. */
-	const char *rest = strlen(text) == strlen("2026-01-31") ? " 00:00:00" : "";
-	char *whole = xasprintf("%s%s", text, rest);
-	struct zone *zone = zone_open(NULL, NULL);
-	struct timestamp t;
-	bool ok = zone != NULL && timestamp_parse(TIME_ISO, slice_of(whole), &t) == 0;
-
-	if (ok)
-		*ms_r = t.local ? zone_to_utc(zone, t.ms, INT64_MIN) : t.ms;
-	else
-		fprintf(stderr,
-		    "hearsay replay: --%s \"%s\" is no time; write 2026-01-31T12:00:00Z or "
-		    "2026-01-31\n",
-		    option, text);
-	zone_close(zone);
-	free(whole);
-	return ok ? 0 : -1;
+	if (when_parse(text, ms_r) == 0)
+		return 0;
+	fprintf(stderr,
+	    "hearsay replay: --%s \"%s\" is no time; write 2026-01-31T12:00:00Z or "
+	    "2026-01-31\n",
+	    option, text);
+	return -1;
 }
 
 enum { OPT_SINCE = 256, OPT_UNTIL, OPT_SOURCE, OPT_INTO };
