@@ -1,0 +1,252 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/say.h"
+#include "base/zone.h"
+#include "commands/commands.h"
+#include "commands/run.h"
+#include "commands/teller.h"
+#include "config/config.h"
+#include "store/store.h"
+#include "tail/pipe.h"
+#include "tail/tail.h"
+
+static int
+take_lines(void *arg, const struct tail_chunk *c)
+{
+	struct log *log = tail_log_cookie(c->log);
+
+	(void)arg;
+	log->tail_log = c->log;
+	return run_lines(log, c);
+}
+
+static int
+take_from_pipe(void *arg, const struct tail_chunk *c)
+{
+	return run_lines(arg, c);
+}
+
+static void
+file_moved(void *arg, struct tail_log *tail_log)
+{
+	struct log *log = tail_log_cookie(tail_log);
+
+	(void)arg;
+	log->tail_log = tail_log;
+	run_commit_within(log, 0);
+}
+
+static void
+bytes_lost(void *arg, struct tail_log *tail_log, uint64_t bytes, const char *why)
+{
+	struct log *log = tail_log_cookie(tail_log);
+
+	(void)arg;
+	log->gap = true;
+	say(LOG_WARNING, "log=%s gap=%" PRIu64 " bytes: %s", tail_log_path(tail_log),
+	    bytes, why);
+}
+
+static struct log *
+new_log(struct run *r, const struct config_server *server,
+    const struct config_log *config, const char *path, struct err *e)
+{
+	const struct pack *pack = NULL;
+	struct log *log;
+
+	if (config->pack != NULL) {
+		pack = pack_set_find(&r->packs, config->pack);
+		if (pack == NULL) {
+			(void)err_set(e, "%s:%u: there is no pack \"%s\"",
+			    r->config->path, config->line, config->pack);
+			return NULL;
+		}
+	}
+	log = xcalloc(1, sizeof(*log));
+	log->zone = zone_open(config->timezone, e);
+	if (log->zone == NULL) {
+		(void)err_add(e, "%s:%u", r->config->path, config->line);
+		free(log);
+		return NULL;
+	}
+	log->run = r;
+	log->server = server;
+	log->config = config;
+	log->path = xstrdup(path);
+	log->teller = r->tellers[server - r->config->servers];
+	log->last_ts = INT64_MIN;
+	log->fresh = true;
+	log->next = r->logs;
+	r->logs = log;
+	if (pack != NULL)
+		run_use_pack(log, pack);
+	return log;
+}
+
+static int
+known_of(struct log *log, struct checkpoint **cps_r, size_t *count_r, struct err *e)
+{
+	if (store_checkpoints(log->run->store, log->path, cps_r, count_r, e) == -1)
+		return -1;
+	if (*count_r > 0) {
+		log->last_ts = (*cps_r)[*count_r - 1].last_ts;
+		log->fresh = false;
+	}
+	if (log->teller_log != NULL)
+		teller_log_set_last_ts(log->teller_log, log->last_ts);
+	return 0;
+}
+
+static void *
+log_found(
+    void *arg, void *cookie, const char *path, struct checkpoint **cps_r, size_t *count_r)
+{
+	struct run *r = arg;
+	const struct glob *g = cookie;
+	struct log *log;
+	struct err e;
+
+	*cps_r = NULL;
+	*count_r = 0;
+	log = new_log(r, g->server, g->config, path, &e);
+	/* Pack and zone are those of the glob, which were checked at the start. */
+	if (log == NULL || known_of(log, cps_r, count_r, &e) == -1) {
+		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
+		exit(EXIT_FAILED);
+	}
+	return log;
+}
+
+static bool
+log_known(void *arg, const char *path)
+{
+	struct run *r = arg;
+	struct checkpoint *cps;
+	struct err e;
+	size_t count;
+
+	if (store_checkpoints(r->store, path, &cps, &count, &e) == -1) {
+		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
+		exit(EXIT_FAILED);
+	}
+	checkpoints_free(cps, count);
+	return count > 0;
+}
+
+static bool
+is_glob(const char *path)
+{
+	return strpbrk(path, "*?[") != NULL;
+}
+
+static int
+follow_glob(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct glob *g = xmalloc(sizeof(*g));
+
+	*g = (struct glob){r->globs, server, config};
+	r->globs = g;
+	return tail_follow_glob(r->tail, config->path, config->start, g, e);
+}
+
+static int
+follow_path(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct checkpoint *cps = NULL;
+	struct log *log;
+	size_t count;
+
+	log = new_log(r, server, config, config->path, e);
+	if (log == NULL || known_of(log, &cps, &count, e) == -1)
+		return -1;
+	log->tail_log =
+	    tail_follow(r->tail, log->path, config->start, cps, count, log, e);
+	checkpoints_free(cps, count);
+	return log->tail_log == NULL ? -1 : 0;
+}
+
+static int
+follow_pipe(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	struct log *log = new_log(r, server, config, config->path, e);
+
+	if (log == NULL)
+		return -1;
+	say(LOG_WARNING,
+	    "log=%s is a pipe, in which nothing can be read twice: lines are lost that were "
+	    "read just before hearsay is killed, or written while it does not run",
+	    log->path);
+	log->pipe = pipe_open(r->base, log->path, take_from_pipe, log, e);
+	return log->pipe == NULL ? -1 : 0;
+}
+
+static int
+follow_log(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	if (config->kind == LOG_FIFO)
+		return follow_pipe(r, server, config, e);
+	return is_glob(config->path) ? follow_glob(r, server, config, e)
+				     : follow_path(r, server, config, e);
+}
+
+int
+run_follow_logs(struct run *r, struct err *e)
+{
+	const struct tail_hooks hooks = {.lines = take_lines,
+	    .found = log_found,
+	    .known = log_known,
+	    .moved = file_moved,
+	    .gap = bytes_lost};
+	size_t s, l;
+
+	r->tail = tail_new(r->base, &hooks, r, e);
+	if (r->tail == NULL)
+		return -1;
+	r->tellers = xcalloc(r->config->server_count, sizeof(struct teller *));
+	for (s = 0; s < r->config->server_count; s++) {
+		const struct config_server *server = &r->config->servers[s];
+		const struct extract_limits limits = {
+		    r->config->request_timeout_ms, r->config->request_max};
+
+		r->tellers[s] = teller_new(server->name, &limits);
+		for (l = 0; l < server->log_count; l++)
+			if (follow_log(r, server, &server->logs[l], e) == -1)
+				return -1;
+	}
+	return 0;
+}
+
+void
+run_close_logs(struct run *r)
+{
+	struct log *log;
+	struct glob *g;
+	size_t i;
+
+	tail_free(r->tail);
+	for (i = 0; r->tellers != NULL && i < r->config->server_count; i++)
+		teller_free(r->tellers[i]);
+	free(r->tellers);
+	while ((log = r->logs) != NULL) {
+		r->logs = log->next;
+		pipe_close(log->pipe);
+		zone_close(log->zone);
+		free(log->path);
+		free(log->health);
+		free(log->found);
+		free(log);
+	}
+	while ((g = r->globs) != NULL) {
+		r->globs = g->next;
+		free(g);
+	}
+}
