@@ -9,10 +9,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "commands/configured.h"
-#include "commands/when.h"
 #include "config/config.h"
 #include "extract/account_event.h"
 #include "route/route.h"
@@ -193,7 +193,7 @@ put_one(struct backfill *b, const struct account_event *ev, uint64_t key,
 	if (told)
 		new = false;
 	else if (store_put_event(
-		     b->at.store, LOG_NAME, &past, to, 1, when_now(), &new, e) == -1)
+		     b->at.store, LOG_NAME, &past, to, 1, clock_utc_ms(), &new, e) == -1)
 		return -1;
 	b->queued += new;
 	b->known += !new;

@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "commands/commands.h"
@@ -36,7 +37,7 @@ print_history(struct store *s, const struct store_which *which, bool json, struc
 {
 	struct arena *a = arena_new();
 	struct store_told *told;
-	int64_t after = 0, now = when_now();
+	int64_t after = 0, now = clock_utc_ms();
 	size_t count, i;
 	int rc;
 

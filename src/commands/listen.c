@@ -12,6 +12,7 @@
 #include <syslog.h>
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -409,8 +410,7 @@ static void
 wait_first(struct call *call)
 {
 	struct listener *l = call->listener;
-	struct timeval tv = {.tv_sec = (time_t)(l->options.delay_ms / 1000),
-	    .tv_usec = (suseconds_t)(l->options.delay_ms % 1000 * 1000)};
+	struct timeval tv = clock_timeval((int64_t)l->options.delay_ms);
 
 	call->timer = evtimer_new(l->base, on_waited, call);
 	if (call->timer == NULL || event_add(call->timer, &tv) == -1)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "commands/commands.h"
@@ -118,7 +119,7 @@ print_items(struct store *s, const struct request *q, const char *appservice, bo
 {
 	struct arena *a = arena_new();
 	struct store_item *items;
-	int64_t after = 0, now = when_now();
+	int64_t after = 0, now = clock_utc_ms();
 	size_t count, i;
 	int rc;
 
@@ -152,7 +153,7 @@ print_queues(
 		if (q->appservice != NULL &&
 		    strcmp(queues[i].appservice, q->appservice) != 0)
 			continue;
-		print_queue(&queues[i], when_now(), a);
+		print_queue(&queues[i], clock_utc_ms(), a);
 		rc = print_items(s, q, queues[i].appservice, full, &items, e);
 		(*count_r)++;
 	}
@@ -236,7 +237,8 @@ change(struct configured *c, const struct request *q, enum store_edit edit)
 	/* A typing error must not make a queue, which nobody would look for. */
 	if (q->id == NULL && !is_known(c, q->appservice))
 		return no_such(q);
-	done = store_edit(c->store, q->appservice, q->id, edit, when_now(), &events, &e);
+	done =
+	    store_edit(c->store, q->appservice, q->id, edit, clock_utc_ms(), &events, &e);
 	if (done == -1)
 		return failed(&e);
 	if (done == 0 && q->id != NULL)

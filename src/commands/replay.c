@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/zone.h"
@@ -55,15 +56,6 @@ static const char usage_text[] =
     "      --source           with org.hearsay.source in the contents\n"
     "  -P, --patterns DIR     the packs of DIR instead of the installed ones\n"
     "  -h, --help             this text\n";
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- what was asked for ------------------------------------------------------ */
 
@@ -155,7 +147,7 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 static void
 show_progress(struct replay *r)
 {
-	int64_t now = monotonic_ms(), elapsed = now - r->began_ms;
+	int64_t now = clock_steady_ms(), elapsed = now - r->began_ms;
 	struct logs_progress p;
 	unsigned percent;
 
@@ -294,7 +286,7 @@ summary(const struct replay *r)
 		return;
 	}
 	fprintf(stderr, "%" PRIu64 " events from %" PRIu64 " bytes in %.1f s\n",
-	    r->events, p.bytes, (double)(monotonic_ms() - r->began_ms) / 1000.0);
+	    r->events, p.bytes, (double)(clock_steady_ms() - r->began_ms) / 1000.0);
 }
 
 static void
@@ -317,7 +309,7 @@ cmd_replay(int argc, char **argv)
 	struct replay r = {.config = config_default_path(),
 	    .since = INT64_MIN,
 	    .until = INT64_MAX,
-	    .began_ms = monotonic_ms()};
+	    .began_ms = clock_steady_ms()};
 	struct err e;
 	bool help = false;
 	int status;

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/time.h>
 #include <syslog.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -19,24 +19,6 @@
 #include "tail/tail.h"
 
 #define RETRY_MS 1000 /* a store that failed, a queue that is full */
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static void
-schedule(struct event *ev, int64_t ms)
-{
-	struct timeval tv = {
-	    .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	(void)event_add(ev, &tv);
-}
 
 /* How many of the files, oldest first, have lines that were handed to us. */
 static size_t
@@ -206,7 +188,7 @@ say_given_up(struct run *r)
 static int
 put_batch(struct run *r, struct err *e)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_utc_ms();
 	size_t i;
 
 	if (store_begin(r->store, e) == -1)
@@ -236,7 +218,7 @@ block(struct run *r, const char *why)
 		say(LOG_WARNING, "reading stops until this is over, nothing is lost: %s",
 		    why);
 	r->blocked = true;
-	schedule(r->retry, RETRY_MS);
+	clock_timer(r->retry, RETRY_MS);
 }
 
 static void
@@ -322,5 +304,5 @@ run_commit_within(struct log *log, int64_t within_ms)
 		    within_ms)
 			return;
 	}
-	schedule(r->commit, within_ms);
+	clock_timer(r->commit, within_ms);
 }

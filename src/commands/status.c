@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "commands/commands.h"
@@ -337,7 +338,7 @@ look(struct status *s, struct err *e)
 static int
 status(const char *path, bool json)
 {
-	struct status s = {.now = when_now()};
+	struct status s = {.now = clock_utc_ms()};
 	struct err_list errs = {0};
 	int result = EXIT_FAILED;
 	struct err e;

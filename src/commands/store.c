@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "commands/commands.h"
 #include "commands/configured.h"
 #include "commands/export.h"
 #include "commands/patterns.h"
-#include "commands/when.h"
 #include "config/config.h"
 #include "store/repair.h"
 
@@ -71,7 +71,7 @@ rebuild(const struct config *c)
 	struct repair_report report;
 	struct err e;
 	size_t i, lost = 0;
-	int rc = repair_rebuild(c->store, when_now(), &report, &e);
+	int rc = repair_rebuild(c->store, clock_utc_ms(), &report, &e);
 
 	if (rc == 0) {
 		for (i = 0; i < report.carried.count; i++)

@@ -9,15 +9,6 @@
 #include "base/zone.h"
 #include "decode/timestamp.h"
 
-int64_t
-when_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int
 when_parse(const char *text, int64_t *ms_r)
 {

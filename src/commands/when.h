@@ -8,9 +8,6 @@
 
 struct arena;
 
-/* UTC ms of the clock. */
-int64_t when_now(void);
-
 /*
  * 2026-01-31T12:00:00Z, or a date alone for its first moment; without a zone in
  * the system's.  -1 where text is no time.

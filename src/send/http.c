@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -217,7 +218,7 @@ static void
 bound_silence(struct http_request *r)
 {
 	int64_t ms = r->http->timeouts.first_byte_ms;
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	struct timeval tv = clock_timeval(ms);
 
 	if (ms == 0)
 		return;
@@ -378,7 +379,7 @@ static int
 set_timer(CURLM *multi, long ms, void *arg)
 {
 	struct http *h = arg;
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	struct timeval tv = clock_timeval(ms);
 
 	(void)multi;
 	if (ms < 0)

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <syslog.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -26,23 +26,11 @@ struct keep {
 	bool fails; /* and that was told */
 };
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
 look_in(struct keep *k, int64_t ms)
 {
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
 	k->soon = ms <= LOOK_MS;
-	if (event_add(k->timer, &tv) == -1)
-		mem_exhausted();
+	clock_timer(k->timer, ms);
 }
 
 static void
@@ -57,7 +45,8 @@ static void
 on_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct keep *k = arg;
-	int64_t now = now_ms(), keep_ms = k->config->keep_accepted_ms, oldest_ms, ms;
+	int64_t now = clock_utc_ms(), keep_ms = k->config->keep_accepted_ms, oldest_ms,
+		ms;
 	struct err e;
 	int rc;
 

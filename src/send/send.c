@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <syslog.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -68,23 +68,11 @@ struct send {
 
 static void look(struct queue *q);
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
 wait_ms(struct queue *q, enum queue_state state, int64_t ms)
 {
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
 	q->state = state;
-	if (event_add(q->timer, &tv) == -1)
-		mem_exhausted();
+	clock_timer(q->timer, ms);
 }
 
 /* ---- the store's failures ---------------------------------------------- */
@@ -121,7 +109,7 @@ save_accepted(struct queue *q)
 	struct err e;
 
 	if (store_accepted(s->store, q->appservice->id, q->txn.id, q->accepted_status,
-		now_ms(), &e) == -1) {
+		clock_utc_ms(), &e) == -1) {
 		s->writing_fails = true;
 		store_failed_us(s, &e);
 		wait_ms(q, QUEUE_SAVES, STORE_RETRY_MS);
@@ -241,7 +229,7 @@ failed(struct queue *q, const struct http_answer *answer, const struct verdict *
     const char *errcode)
 {
 	struct send *s = q->send;
-	int64_t now = now_ms(), delay;
+	int64_t now = clock_utc_ms(), delay;
 	enum store_then then = then_of(q, v, now);
 	struct err what, e;
 
@@ -383,7 +371,7 @@ due_in(const struct queue *q)
 
 	if (most < RETRY_AFTER_MAX_MS)
 		most = RETRY_AFTER_MAX_MS;
-	ms = q->txn.next_try_ms - now_ms();
+	ms = q->txn.next_try_ms - clock_utc_ms();
 	return ms > most ? most : ms;
 }
 
@@ -397,7 +385,7 @@ next_of(struct queue *q, struct err *e)
 
 	if (ours == 1)
 		return store_next_transaction(
-		    s->store, q->appservice->id, now_ms(), q->arena, &q->txn, e);
+		    s->store, q->appservice->id, clock_utc_ms(), q->arena, &q->txn, e);
 	if (ours == 0 && waits)
 		wait_ms(q, QUEUE_WAITS, TAKE_OVER_MS);
 	return ours;

@@ -32,6 +32,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "extract/account_event.h"
@@ -48,15 +49,6 @@ struct postgresql *
 postgresql_of(struct store *store)
 {
 	return (struct postgresql *)store;
-}
-
-int64_t
-postgresql_monotonic_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* ---- names ------------------------------------------------------------- */
@@ -662,7 +654,7 @@ static int
 postgresql_waiting(struct store *store, uint64_t *count_r, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
-	int64_t now = postgresql_monotonic_ms(), count;
+	int64_t now = clock_steady_ms(), count;
 
 	if (postgresql_ready(s, e) == -1)
 		return -1;

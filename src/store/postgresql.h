@@ -121,7 +121,6 @@ int postgresql_ready(struct postgresql *s, struct err *e);
  */
 int postgresql_begin_here(struct postgresql *s, struct err *e);
 void postgresql_undo(struct postgresql *s);
-int64_t postgresql_monotonic_ms(void);
 int64_t postgresql_lock_number(const char *kind, const char *name);
 
 /* A row's first columns as a checkpoint; its path lives as long as the row. */

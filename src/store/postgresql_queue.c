@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "extract/account_event.h"
@@ -230,7 +231,7 @@ forget_accepted(struct postgresql *s, int64_t before, int64_t *oldest_ms_r, bool
 static int
 measure(struct postgresql *s, uint64_t size_max, struct err *e)
 {
-	int64_t now = postgresql_monotonic_ms(), used;
+	int64_t now = clock_steady_ms(), used;
 
 	if (s->excess > 0 || (s->measured_ms != 0 && now - s->measured_ms < MEASURE_MS))
 		return 0;

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -51,15 +51,6 @@ static const struct {
     {"58", "look at the server's disk and its log"},
     {"XX", "look at the server's log: its data may be damaged"},
 };
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- the url ------------------------------------------------------------ */
 
@@ -222,7 +213,7 @@ connection(const struct pq *p)
 int
 pq_connect(struct pq *p, struct err *e)
 {
-	int64_t begun = monotonic_ms(), ended;
+	int64_t begun = clock_steady_ms(), ended;
 
 	pq_disconnect(p);
 	if (begun < p->next_try_ms)
@@ -234,7 +225,7 @@ pq_connect(struct pq *p, struct err *e)
 		(void)PQsetNoticeProcessor(p->c, ignore_notice, NULL);
 		return 0;
 	}
-	ended = monotonic_ms();
+	ended = clock_steady_ms();
 	p->next_try_ms = ended + (ended - begun) + REST_MS;
 	(void)lost(p, PQerrorMessage(p->c), &p->refusal);
 	return err_set(e, "%s", p->refusal.text);
@@ -296,7 +287,7 @@ await(struct pq *p, int64_t deadline, struct err *e)
 			return lost(p, PQerrorMessage(p->c), e);
 		if (flushed == 0 && PQisBusy(p->c) == 0)
 			return 0;
-		rest = deadline - monotonic_ms();
+		rest = deadline - clock_steady_ms();
 		fd.events = (short)(POLLIN | (flushed == 1 ? POLLOUT : 0));
 		ready = rest <= 0 ? 0 : poll(&fd, 1, (int)rest);
 		if (ready == 0)
@@ -312,7 +303,7 @@ await(struct pq *p, int64_t deadline, struct err *e)
 static PGresult *
 result(struct pq *p, struct err *e)
 {
-	int64_t deadline = monotonic_ms() + ANSWER_MS;
+	int64_t deadline = clock_steady_ms() + ANSWER_MS;
 	PGresult *r = NULL, *next;
 	bool failed = false;
 

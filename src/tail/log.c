@@ -3,6 +3,7 @@
 #include <syslog.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/say.h"
 #include "tail/state.h"
@@ -108,7 +109,7 @@ static bool
 held_long_enough(struct tail_log *log, struct file *f)
 {
 	struct tail *t = log->tail;
-	int64_t now = tail_now_ms(t);
+	int64_t now = clock_steady_ms();
 
 	if (f->held && f->held_size == f->size)
 		return now >= f->deadline_ms;

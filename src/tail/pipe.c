@@ -10,9 +10,9 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -31,20 +31,11 @@ struct pipe {
 	bool ended;
 };
 
-static int64_t
-clock_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	(void)clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Hand out what is whole, and at the end the rest. */
 static void
 offer(struct pipe *p)
 {
-	struct tail_chunk c = {.file = p->file, .mtime_ms = clock_ms(CLOCK_REALTIME)};
+	struct tail_chunk c = {.file = p->file, .mtime_ms = clock_utc_ms()};
 
 	while (!p->held) {
 		if (lines_whole(&p->lines, &c.data, &c.len, &c.offset) != 1) {
@@ -172,9 +163,9 @@ void
 pipe_drain(struct pipe *p, int64_t limit_ms)
 {
 	struct pollfd ready = {.fd = p->fd, .events = POLLIN};
-	int64_t end = clock_ms(CLOCK_MONOTONIC) + limit_ms;
+	int64_t end = clock_steady_ms() + limit_ms;
 
-	while (!p->held && !p->ended && clock_ms(CLOCK_MONOTONIC) < end &&
-	    poll(&ready, 1, 0) == 1)
+	while (
+	    !p->held && !p->ended && clock_steady_ms() < end && poll(&ready, 1, 0) == 1)
 		read_some(p);
 }

@@ -100,7 +100,6 @@ struct tail {
 /* tail.c: tail_new with other times. */
 struct tail *tail_new_timed(struct event_base *base, const struct tail_hooks *hooks,
     void *arg, const struct tail_timing *timing, struct err *e);
-int64_t tail_now_ms(const struct tail *t);
 /* Give log a turn; look: what stands at its path may have changed. */
 void tail_queue(struct tail_log *log, bool look);
 /* A file of log is held until now + ms. */

@@ -3,9 +3,9 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "tail/state.h"
 #include "tail/watch.h"
@@ -19,31 +19,12 @@ static const struct tail_timing usual_timing = {
 
 /* ---- time and turns -------------------------------------------------------------- */
 
-int64_t
-tail_now_ms(const struct tail *t)
-{
-	struct timespec now;
-
-	(void)t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void
-set_timer(struct event *ev, int64_t ms)
-{
-	struct timeval tv = {
-	    .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	(void)event_add(ev, &tv);
-}
-
 /* The next round of the loop, not this one: others have events too. */
 static void
 schedule(struct tail *t)
 {
 	if (t->started && !event_pending(t->turn, EV_TIMEOUT, NULL))
-		set_timer(t->turn, 0);
+		clock_timer(t->turn, 0);
 }
 
 void
@@ -88,7 +69,7 @@ void
 tail_hold_until(struct tail *t, int64_t ms)
 {
 	if (!event_pending(t->hold, EV_TIMEOUT, NULL))
-		set_timer(t->hold, ms);
+		clock_timer(t->hold, ms);
 }
 
 /* ---- news -------------------------------------------------------------------------- */
@@ -243,7 +224,7 @@ on_hold(evutil_socket_t fd, short what, void *arg)
 	struct tail *t = arg;
 	struct tail_log *log;
 	struct file *f;
-	int64_t now = tail_now_ms(t), next = INT64_MAX;
+	int64_t now = clock_steady_ms(), next = INT64_MAX;
 
 	(void)fd;
 	(void)what;
@@ -258,7 +239,7 @@ on_hold(evutil_socket_t fd, short what, void *arg)
 		}
 	}
 	if (next != INT64_MAX)
-		set_timer(t->hold, next - now);
+		clock_timer(t->hold, next - now);
 }
 
 static void
@@ -270,7 +251,7 @@ on_slow(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	watch_check(t->watch);
 	on_look(t, NULL);
-	set_timer(t->slow, t->timing.slow_ms);
+	clock_timer(t->slow, t->timing.slow_ms);
 }
 
 /* ---- life ------------------------------------------------------------------------------ */
@@ -393,7 +374,7 @@ tail_start(struct tail *t, struct err *e)
 	if (log->look)
 		sight_look(log);
 	if (t->timing.slow_ms > 0)
-		set_timer(t->slow, t->timing.slow_ms);
+		clock_timer(t->slow, t->timing.slow_ms);
 	schedule(t);
 	return 0;
 }
@@ -408,12 +389,12 @@ tail_go_on(struct tail *t)
 void
 tail_drain(struct tail *t, int64_t limit_ms)
 {
-	int64_t until = tail_now_ms(t) + limit_ms;
+	int64_t until = clock_steady_ms() + limit_ms;
 
 	watch_read(t->watch);
 	on_look(t, NULL);
 	settle_names(t);
-	while (t->queue != NULL && !t->blocked && tail_now_ms(t) < until)
+	while (t->queue != NULL && !t->blocked && clock_steady_ms() < until)
 		run_turn(t);
 }
 

@@ -14,6 +14,7 @@
 #define uthash_fatal(msg) mem_exhausted()
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -55,13 +56,6 @@ struct watch {
 	struct dir *dirs;
 	struct wd *wds;
 };
-
-static struct timeval
-timeval_of(int64_t ms)
-{
-	return (struct timeval){
-	    .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-}
 
 /* ---- directories and their watches ----------------------------------------- */
 
@@ -177,7 +171,7 @@ join_parent(struct watch *w, struct dir *d, const char *path, int wd)
 static void
 poll_dir(struct watch *w, struct dir *d)
 {
-	struct timeval tv = timeval_of(w->timing.poll_ms);
+	struct timeval tv = clock_timeval(w->timing.poll_ms);
 
 	d->polled = true;
 	if (!event_pending(w->poll, EV_TIMEOUT, NULL))
@@ -223,7 +217,7 @@ on_poll(evutil_socket_t fd, short what, void *arg)
 	struct watch *w = arg;
 	struct dir *d, *next;
 	bool any = false;
-	struct timeval tv = timeval_of(w->timing.poll_ms);
+	struct timeval tv = clock_timeval(w->timing.poll_ms);
 
 	(void)fd;
 	(void)what;
@@ -515,7 +509,7 @@ static void
 on_news(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
-	struct timeval tv = timeval_of(w->rest_ms);
+	struct timeval tv = clock_timeval(w->rest_ms);
 
 	(void)fd;
 	(void)what;

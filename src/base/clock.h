@@ -1,0 +1,25 @@
+/*
+ * clock - the two clocks, in milliseconds, and the loop's timers.
+ *
+ * Only commands and the stages that wait for something look at a clock; all
+ * others are given the time.
+ */
+#ifndef HEARSAY_BASE_CLOCK_H
+#define HEARSAY_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <sys/time.h>
+
+struct event;
+
+/* UTC ms: what people set, and what may jump. */
+int64_t clock_utc_ms(void);
+/* ms since some moment: it never jumps, and stands while the machine sleeps. */
+int64_t clock_steady_ms(void);
+
+struct timeval clock_timeval(int64_t ms);
+
+/* Let ev, a timer, be due in ms; an earlier time is forgotten.  Ends the process without memory. */
+void clock_timer(struct event *ev, int64_t ms);
+
+#endif
