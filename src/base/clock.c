@@ -41,3 +41,10 @@ clock_timer(struct event *ev, int64_t ms)
 	if (event_add(ev, &tv) == -1)
 		mem_exhausted();
 }
+
+void
+clock_listen(struct event *ev)
+{
+	if (event_add(ev, NULL) == -1)
+		mem_exhausted();
+}

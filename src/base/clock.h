@@ -19,7 +19,11 @@ int64_t clock_steady_ms(void);
 
 struct timeval clock_timeval(int64_t ms);
 
-/* Let ev, a timer, be due in ms; an earlier time is forgotten.  Ends the process without memory. */
+/*
+ * Let ev, a timer, be due in ms; an earlier time is forgotten.  Or let ev wait
+ * for its descriptor.  Both end the process when memory is out.
+ */
 void clock_timer(struct event *ev, int64_t ms);
+void clock_listen(struct event *ev);
 
 #endif

@@ -156,7 +156,7 @@ pipe_go_on(struct pipe *p)
 	p->held = false;
 	offer(p);
 	if (!p->held && !p->ended)
-		(void)event_add(p->readable, NULL);
+		clock_listen(p->readable);
 }
 
 void

@@ -171,11 +171,9 @@ join_parent(struct watch *w, struct dir *d, const char *path, int wd)
 static void
 poll_dir(struct watch *w, struct dir *d)
 {
-	struct timeval tv = clock_timeval(w->timing.poll_ms);
-
 	d->polled = true;
 	if (!event_pending(w->poll, EV_TIMEOUT, NULL))
-		(void)event_add(w->poll, &tv);
+		clock_timer(w->poll, w->timing.poll_ms);
 }
 
 /* Writes of other hosts, or of what is behind FUSE, never reach inotify here. */
@@ -217,7 +215,6 @@ on_poll(evutil_socket_t fd, short what, void *arg)
 	struct watch *w = arg;
 	struct dir *d, *next;
 	bool any = false;
-	struct timeval tv = clock_timeval(w->timing.poll_ms);
 
 	(void)fd;
 	(void)what;
@@ -229,7 +226,7 @@ on_poll(evutil_socket_t fd, short what, void *arg)
 		w->hooks.look(w->arg, d->path);
 	}
 	if (any)
-		(void)event_add(w->poll, &tv);
+		clock_timer(w->poll, w->timing.poll_ms);
 }
 
 /* ---- taking up a watch --------------------------------------------------------- */
@@ -509,18 +506,17 @@ static void
 on_news(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
-	struct timeval tv = clock_timeval(w->rest_ms);
 
 	(void)fd;
 	(void)what;
 	if (!read_news(w)) {
 		w->rest_ms = w->timing.rest_ms;
-		(void)event_add(w->news, NULL);
+		clock_listen(w->news);
 		return;
 	}
 	if (w->rest_ms < REST_GROWTH * w->timing.rest_ms)
 		w->rest_ms *= 2;
-	(void)event_add(w->rest, &tv);
+	clock_timer(w->rest, w->rest_ms);
 }
 
 static int
