@@ -15,7 +15,7 @@
 #include "route/route.h"
 #include "send/send.h"
 #include "store/store.h"
-#include "tail/pipe.h"
+#include "tail/source.h"
 #include "tail/tail.h"
 
 #define DRAIN_MS 3000 /* at the end: for what is written already */
@@ -53,8 +53,8 @@ on_signal(evutil_socket_t number, short what, void *arg)
 	r->ending = true;
 	tail_drain(r->tail, DRAIN_MS);
 	for (log = r->logs; log != NULL; log = log->next)
-		if (log->pipe != NULL)
-			pipe_drain(log->pipe, DRAIN_MS);
+		if (log->source != NULL)
+			source_drain(log->source, DRAIN_MS);
 	(void)run_commit(r);
 	send_stop(r->send, on_idle, r);
 }

@@ -31,7 +31,7 @@ struct log {
 	const struct config_log *config;
 	char *path;
 	struct tail_log *tail_log;     /* NULL until tail told of it */
-	struct pipe *pipe;             /* instead, where it is no file */
+	struct source *source;         /* instead, where it is no file */
 	struct teller *teller;         /* its server's */
 	struct teller_log *teller_log; /* NULL until its pack is known */
 	struct zone *zone;

@@ -15,7 +15,7 @@
 #include "route/route.h"
 #include "send/send.h"
 #include "store/store.h"
-#include "tail/pipe.h"
+#include "tail/source.h"
 #include "tail/tail.h"
 
 #define RETRY_MS 1000 /* a store that failed, a queue that is full */
@@ -149,11 +149,11 @@ tell_clocks(struct run *r, int64_t now)
 
 	for (log = r->logs; log != NULL; log = log->next) {
 		if (log->server->log_count < 2 || log->teller_log == NULL ||
-		    (log->tail_log == NULL && log->pipe == NULL))
+		    (log->tail_log == NULL && log->source == NULL))
 			continue;
 		if (log->tail_log != NULL)
 			tail_log_stats(log->tail_log, &st);
-		if (log->pipe != NULL || st.behind == 0)
+		if (log->source != NULL || st.behind == 0)
 			teller_log_clock(log->teller_log, now);
 	}
 }
@@ -235,8 +235,8 @@ go_on(struct run *r)
 	r->refused = false;
 	tail_go_on(r->tail);
 	for (log = r->logs; log != NULL; log = log->next)
-		if (log->pipe != NULL)
-			pipe_go_on(log->pipe);
+		if (log->source != NULL)
+			source_go_on(log->source);
 }
 
 void

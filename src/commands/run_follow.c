@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "store/store.h"
 #include "tail/pipe.h"
+#include "tail/source.h"
 #include "tail/tail.h"
 
 static int
@@ -26,7 +27,7 @@ take_lines(void *arg, const struct tail_chunk *c)
 }
 
 static int
-take_from_pipe(void *arg, const struct tail_chunk *c)
+take_from_source(void *arg, const struct tail_chunk *c)
 {
 	return run_lines(arg, c);
 }
@@ -176,6 +177,7 @@ static int
 follow_pipe(struct run *r, const struct config_server *server,
     const struct config_log *config, struct err *e)
 {
+	const struct source_hooks hooks = {.lines = take_from_source};
 	struct log *log = new_log(r, server, config, config->path, e);
 
 	if (log == NULL)
@@ -184,8 +186,8 @@ follow_pipe(struct run *r, const struct config_server *server,
 	    "log=%s is a pipe, in which nothing can be read twice: lines are lost that were "
 	    "read just before hearsay is killed, or written while it does not run",
 	    log->path);
-	log->pipe = pipe_open(r->base, log->path, take_from_pipe, log, e);
-	return log->pipe == NULL ? -1 : 0;
+	log->source = pipe_open(r->base, log->path, &hooks, log, e);
+	return log->source == NULL ? -1 : 0;
 }
 
 static int
@@ -238,7 +240,7 @@ run_close_logs(struct run *r)
 	free(r->tellers);
 	while ((log = r->logs) != NULL) {
 		r->logs = log->next;
-		pipe_close(log->pipe);
+		source_close(log->source);
 		zone_close(log->zone);
 		free(log->path);
 		free(log->health);

@@ -119,7 +119,7 @@ run_lines(struct log *log, const struct tail_chunk *c)
 		    .fallback_ms = c->mtime_ms,
 		    .gap = log->gap || (log->fresh && c->offset > 0)};
 
-		if (!log->looked && c->offset > 0 && log->pipe == NULL)
+		if (!log->looked && c->offset > 0 && log->source == NULL)
 			look_at_head(log);
 		log->looked = true;
 		teller_chunk(log->teller_log, &chunk, r->arena, &events, NULL);

@@ -17,13 +17,15 @@
 #include "base/mem.h"
 #include "base/say.h"
 #include "tail/lines.h"
+#include "tail/source.h"
 #include "tail/tail.h"
 
 struct pipe {
+	struct source source;
 	int fd;
 	char *path;
 	struct event *readable;
-	pipe_lines *take;
+	struct source_hooks hooks;
 	void *arg;
 	struct lines lines;
 	uint64_t file; /* drawn anew each time: nothing of the last run comes again */
@@ -44,7 +46,7 @@ offer(struct pipe *p)
 			    lines_rest(&p->lines, &c.data, &c.len, &c.offset) != 1)
 				return;
 		}
-		p->held = p->take(p->arg, &c) != 0;
+		p->held = p->hooks.lines(p->arg, &c) != 0;
 		if (!p->held)
 			lines_take(&p->lines, c.offset + c.len);
 	}
@@ -110,36 +112,11 @@ open_fd(const char *path, struct err *e)
 	return fd;
 }
 
-struct pipe *
-pipe_open(struct event_base *base, const char *path, pipe_lines *lines, void *arg,
-    struct err *e)
+static void
+pipe_close(struct source *s)
 {
-	int fd = open_fd(path, e);
-	struct pipe *p;
+	struct pipe *p = (struct pipe *)s;
 
-	if (fd == -1)
-		return NULL;
-	p = xcalloc(1, sizeof(*p));
-	p->fd = fd;
-	p->path = xstrdup(path);
-	p->take = lines;
-	p->arg = arg;
-	lines_begin(&p->lines, 0);
-	p->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
-	if (getrandom(&p->file, sizeof(p->file), 0) != sizeof(p->file) ||
-	    p->readable == NULL || event_add(p->readable, NULL) == -1) {
-		(void)err_set(e, "%s: cannot be waited for", path);
-		pipe_close(p);
-		return NULL;
-	}
-	return p;
-}
-
-void
-pipe_close(struct pipe *p)
-{
-	if (p == NULL)
-		return;
 	if (p->readable != NULL)
 		event_free(p->readable);
 	lines_free(&p->lines);
@@ -148,9 +125,11 @@ pipe_close(struct pipe *p)
 	free(p);
 }
 
-void
-pipe_go_on(struct pipe *p)
+static void
+pipe_go_on(struct source *s)
 {
+	struct pipe *p = (struct pipe *)s;
+
 	if (!p->held)
 		return;
 	p->held = false;
@@ -159,13 +138,43 @@ pipe_go_on(struct pipe *p)
 		clock_listen(p->readable);
 }
 
-void
-pipe_drain(struct pipe *p, int64_t limit_ms)
+static void
+pipe_drain(struct source *s, int64_t limit_ms)
 {
+	struct pipe *p = (struct pipe *)s;
 	struct pollfd ready = {.fd = p->fd, .events = POLLIN};
 	int64_t end = clock_steady_ms() + limit_ms;
 
 	while (
 	    !p->held && !p->ended && clock_steady_ms() < end && poll(&ready, 1, 0) == 1)
 		read_some(p);
+}
+
+static const struct source_kind pipe_kind = {
+    .close = pipe_close, .go_on = pipe_go_on, .drain = pipe_drain};
+
+struct source *
+pipe_open(struct event_base *base, const char *path, const struct source_hooks *hooks,
+    void *arg, struct err *e)
+{
+	int fd = open_fd(path, e);
+	struct pipe *p;
+
+	if (fd == -1)
+		return NULL;
+	p = xcalloc(1, sizeof(*p));
+	p->source.kind = &pipe_kind;
+	p->fd = fd;
+	p->path = xstrdup(path);
+	p->hooks = *hooks;
+	p->arg = arg;
+	lines_begin(&p->lines, 0);
+	p->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
+	if (getrandom(&p->file, sizeof(p->file), 0) != sizeof(p->file) ||
+	    p->readable == NULL || event_add(p->readable, NULL) == -1) {
+		(void)err_set(e, "%s: cannot be waited for", path);
+		pipe_close(&p->source);
+		return NULL;
+	}
+	return &p->source;
 }
