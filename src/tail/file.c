@@ -97,22 +97,38 @@ file_set_path(struct file *f, const char *path)
 }
 
 /*
- * Who may write into the log's directory may put a link there to a file that
+ * Who may write into a directory on the way may put a link there to a file that
  * only we can read.  So a link counts only where its owner is root, ourselves,
- * or owner of the file too.
+ * or owner of the file too.  What was opened must be where they end, for they
+ * may have led elsewhere a moment ago.
  */
 static int
-check_link(const char *path, uid_t target_uid)
+check_links(const char *path, const struct file_facts *opened)
 {
-	struct file_facts link;
+	char *at = xstrdup(path), *next;
+	struct file_facts facts;
+	int rc = -1, i;
 
-	if (identity_stat(path, false, &link) == -1)
-		return -1;
-	if (!S_ISLNK(link.mode) || link.uid == 0 || link.uid == geteuid() ||
-	    link.uid == target_uid)
-		return 0;
-	errno = EPERM;
-	return -1;
+	errno = ELOOP;
+	for (i = 0; i <= LINKS_MAX && identity_stat(at, false, &facts) == 0; i++) {
+		if (!S_ISLNK(facts.mode)) {
+			rc = identity_same_inode(&facts.id, &opened->id) ? 0 : -1;
+			errno = ENOENT;
+			break;
+		}
+		if (facts.uid != 0 && facts.uid != geteuid() &&
+		    facts.uid != opened->uid) {
+			errno = EPERM;
+			break;
+		}
+		next = identity_link_target(at);
+		if (next == NULL)
+			break;
+		free(at);
+		at = next;
+	}
+	free(at);
+	return rc;
 }
 
 int
@@ -128,7 +144,7 @@ file_open_path(const char *path, struct file_facts *facts_r)
 		errno = EINVAL;
 		goto close_fd;
 	}
-	if (check_link(path, facts_r->uid) == -1)
+	if (check_links(path, facts_r) == -1)
 		goto close_fd;
 	return fd;
 

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "base/mem.h"
 
 #define NS 1000000000LL
 
@@ -38,6 +41,21 @@ int
 identity_fstat(int fd, struct file_facts *facts_r)
 {
 	return stat_at(fd, "", AT_EMPTY_PATH, facts_r);
+}
+
+char *
+identity_link_target(const char *path)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	const char *slash = strrchr(path, '/');
+
+	if (n == -1)
+		return NULL;
+	target[n] = '\0';
+	if (target[0] == '/' || slash == NULL)
+		return xstrdup(target);
+	return xasprintf("%.*s/%s", (int)(slash - path), path, target);
 }
 
 bool

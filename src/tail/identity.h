@@ -11,6 +11,8 @@
 
 #include "tail/checkpoint.h"
 
+#define LINKS_MAX 40 /* on the way to a file, as the kernel has it */
+
 /* What the file system knows of a file. */
 struct file_facts {
 	struct file_identity id; /* without the head */
@@ -29,6 +31,8 @@ struct guard {
 /* Of the file at path (symbolic links followed or not), or of an open one.  0, or -1 and errno. */
 int identity_stat(const char *path, bool follow, struct file_facts *facts_r);
 int identity_fstat(int fd, struct file_facts *facts_r);
+/* Where the symbolic link at path leads; malloc'd.  NULL and errno where it is none. */
+char *identity_link_target(const char *path);
 
 /*
  * The same inode?  Device numbers may change over a boot, birth times do not;

@@ -1,13 +1,9 @@
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "tail/identity.h"
 #include "tail/state.h"
 #include "tail/watch.h"
-
-#define LINKS_MAX 40 /* as the kernel has it */
 
 static struct spot
 spot_of(const char *path)
@@ -98,19 +94,6 @@ places_leave(struct tail_log *log)
 	log->spot_count = 0;
 }
 
-/* Where the link at path leads, or NULL where it is no link. */
-static char *
-link_target(const char *path, const char *dir)
-{
-	char target[PATH_MAX];
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-
-	if (n <= 0)
-		return NULL;
-	target[n] = '\0';
-	return target[0] == '/' ? xstrdup(target) : xasprintf("%s/%s", dir, target);
-}
-
 /* Is the log where it was, seen from its spots? */
 static bool
 unchanged(const struct tail_log *log, const struct spot *spots, size_t count)
@@ -138,7 +121,7 @@ places_resolve(struct tail_log *log)
 		spots = xreallocarray(spots, count + 1, sizeof(*spots));
 		spots[count] = spot_of(path);
 		watch_dir(log->tail->watch, spots[count].dir);
-		target = link_target(path, spots[count].dir);
+		target = identity_link_target(path);
 		count++;
 		free(path);
 		path = target;

@@ -46,16 +46,31 @@ take_lines(void *arg, const struct tail_chunk *c)
 	return 0;
 }
 
+/* Committed is what was followed as the log. */
+static bool
+path_known(void *arg, const char *path)
+{
+	const struct bench *b = arg;
+
+	return b->cp_count > 0 && strcmp(path, b->path) == 0;
+}
+
 static void *
 path_found(void *arg, void *glob_cookie, const char *path, struct checkpoint **cps_r,
     size_t *count_r)
 {
 	struct bench *b = arg;
 
+	size_t i;
+
 	assert_ptr_equal(glob_cookie, b);
 	buf_addf(&b->found, "%s\n", strrchr(path, '/') + 1);
-	*cps_r = NULL;
-	*count_r = 0;
+	*count_r = path_known(arg, path) ? b->cp_count : 0;
+	*cps_r = xcalloc(*count_r, sizeof(**cps_r));
+	for (i = 0; i < *count_r; i++) {
+		(*cps_r)[i] = b->cps[i];
+		(*cps_r)[i].path = xstrdup(b->cps[i].path);
+	}
 	return b;
 }
 
@@ -80,8 +95,11 @@ bytes_lost(void *arg, struct tail_log *log, uint64_t bytes, const char *why)
 	b->gap_why = xstrdup(why);
 }
 
-static const struct tail_hooks hooks = {
-    .lines = take_lines, .found = path_found, .moved = file_moved, .gap = bytes_lost};
+static const struct tail_hooks hooks = {.lines = take_lines,
+    .found = path_found,
+    .known = path_known,
+    .moved = file_moved,
+    .gap = bytes_lost};
 
 int
 bench_set_up(void **state)

@@ -1,0 +1,667 @@
+/*
+ * What other tailers are known to fail at, one test for each failure that
+ * test_tail.c does not have, and what torture found in ours.  HACKING.md says
+ * which is whose.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tail/checkpoint.h"
+#include "tail_bench.h"
+
+#define STRANGER 12345 /* a user that is neither we nor root */
+#define MIB ((size_t)1024 * 1024)
+#ifdef __SANITIZE_ADDRESS__
+#define MEMORY_SLACK (300 * MIB) /* it keeps for a while what was freed */
+#else
+#define MEMORY_SLACK (4 * MIB)
+#endif
+
+/* So many lines that they fill a fingerprint, and more. */
+static struct buf
+equal_head(void)
+{
+	struct buf head = {0};
+
+	while (head.len <= FINGERPRINT_MAX + GUARD_MAX)
+		buf_adds(&head, "every file of this log begins with these words\n");
+	return head;
+}
+
+/* The loop goes round for a while. */
+static void
+pass_time(struct bench *b, int64_t ms)
+{
+	int64_t until = clock_steady_ms() + ms;
+
+	while (clock_steady_ms() < until)
+		assert_int_not_equal(event_base_loop(b->base, EVLOOP_NONBLOCK), -1);
+}
+
+/* The log was last written to so many seconds ago. */
+static void
+age(const struct bench *b, int seconds)
+{
+	const struct timespec at = {clock_utc_ms() / 1000 - seconds, 0};
+	const struct timespec times[2] = {at, at};
+
+	assert_int_equal(utimensat(AT_FDCWD, b->path, times, 0), 0);
+}
+
+static void
+link_to(const char *target, const char *path, uid_t owner)
+{
+	assert_int_equal(symlink(target, path), 0);
+	assert_int_equal(lchown(path, owner, owner), 0);
+}
+
+/* ---- truncated while down ------------------------------------------------------ */
+
+/* It is shorter than the position, and no copy was made. */
+static void
+truncated_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "a long line that nobody keeps\n");
+	begin(b);
+	settle(b);
+	b->told.len = 0;
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, "one\ntwo\n");
+	begin(b);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->last_offset + b->last_len, 14);
+	assert_int_equal(b->gaps, 1);
+}
+
+/* It is longer: only the bytes say that it is another text. */
+static void
+regrown_while_down_without_a_copy(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "old\n");
+	begin(b);
+	settle(b);
+	b->told.len = 0;
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, "one\ntwo\nthree\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+}
+
+/* And it begins with the very same bytes, more of them than a fingerprint has. */
+static void
+regrown_while_down_with_an_equal_head(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head();
+
+	append(b, head.p);
+	append(b, "zero\n");
+	begin(b);
+	settle(b);
+	b->told.len = 0;
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, head.p);
+	append(b, "one\ntwo\nthree\n");
+	begin(b);
+	settle(b);
+	buf_adds(&head, "one\ntwo\nthree\n");
+	assert_told(b, head.p);
+	assert_int_equal(b->gaps, 1);
+	buf_free(&head);
+}
+
+/* Where it is known how much was there, the gap says it. */
+static void
+truncated_while_behind_is_counted(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = {0};
+	struct tail_stats st;
+
+	while (text.len < 3 * MIB)
+		buf_adds(&text, "a line of a backlog\n");
+	b->refuse = true;
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	truncate_to(b, "log", 0);
+	b->refuse = false;
+	tail_go_on(b->tail);
+	settle(b);
+	assert_int_equal(b->gaps, 1);
+	tail_log_stats(b->log, &st);
+	assert_true(st.lost_bytes > MIB);
+	assert_int_equal(b->told.len + st.lost_bytes, text.len);
+	buf_free(&text);
+}
+
+/* ---- which file is it? ----------------------------------------------------------- */
+
+/* Two bytes are enough, also to know the file again under another name. */
+static void
+small_files(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "x\n");
+	begin(b);
+	settle(b);
+	assert_told(b, "x\n");
+	commit_and_crash(b);
+	append(b, "y\n");
+	move(b, "log", "log.1");
+	append(b, "x\n");
+	begin(b);
+	settle(b);
+	assert_told(b, "x\ny\nx\n");
+	append(b, "z\n");
+	settle(b);
+	assert_told(b, "x\ny\nx\nz\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+small_files_of_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "a.log", "x\n");
+	append_name(b, "b.log", "x\n");
+	append_name(b, "c.log", "x\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	assert_told(b, "x\nx\nx\n");
+}
+
+/* Renamed while followed, and while down. */
+static void
+equal_heads(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head(), want = {0};
+
+	append(b, head.p);
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "two\n");
+	settle(b);
+	commit_and_crash(b);
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	buf_addf(&want, "%sone\n%stwo\n%sthree\n", head.p, head.p, head.p);
+	assert_told(b, want.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&head);
+	buf_free(&want);
+}
+
+/* ---- gone while behind ------------------------------------------------------------- */
+
+static void
+deleted_while_nothing_is_taken(void **state)
+{
+	struct bench *b = *state;
+
+	b->refuse = true;
+	append(b, "one\n");
+	begin(b);
+	append(b, "two\n");
+	settle(b);
+	delete (b, "log");
+	append(b, "three\n");
+	settle(b);
+	assert_told(b, "");
+	b->refuse = false;
+	tail_go_on(b->tail);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Also what a link led to, before it led elsewhere. */
+static void
+link_retargeted_while_behind(void **state)
+{
+	struct bench *b = *state;
+
+	b->refuse = true;
+	append_name(b, "0.log", "one\ntwo\n");
+	append_name(b, "1.log", "three\n");
+	link_to("0.log", b->path, geteuid());
+	begin(b);
+	settle(b);
+	delete (b, "log");
+	link_to("1.log", b->path, geteuid());
+	delete (b, "0.log");
+	settle(b);
+	b->refuse = false;
+	tail_go_on(b->tail);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* ---- lines -------------------------------------------------------------------------- */
+
+/*
+ * Whatever tail does by time is done between them, and the file has its own
+ * time: nothing of it ends a line.
+ */
+static void
+three_pieces_of_a_line(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.slow_ms = 2;
+	append(b, "one\nt");
+	age(b, 12);
+	begin(b);
+	pass_time(b, 30);
+	append(b, "w");
+	age(b, 6);
+	pass_time(b, 30);
+	assert_told(b, "one\n");
+	commit_and_crash(b);
+	begin(b);
+	pass_time(b, 30);
+	assert_told(b, "one\n");
+	append(b, "o\nthree\n");
+	run_until(b, told_three);
+	assert_int_equal(b->chunks, 2);
+	assert_int_equal(b->finals, 0);
+}
+
+/* The first sight is in the middle of a line: it is told whole, once. */
+static void
+begins_within_a_line(void **state)
+{
+	struct bench *b = *state;
+
+	b->start = TAIL_START_END;
+	append(b, "old\no");
+	begin(b);
+	settle(b);
+	append(b, "n");
+	settle(b);
+	assert_told(b, "");
+	append(b, "e\ntwo\nthree\n");
+	run_until(b, told_three);
+}
+
+static size_t
+peak_memory(void)
+{
+	struct rusage use;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &use), 0);
+	return (size_t)use.ru_maxrss * 1024;
+}
+
+/* HEARSAY_LINE_MIB=1024 for a GiB of it. */
+static void
+endless_line(void **state)
+{
+	struct bench *b = *state;
+	const char *given = getenv("HEARSAY_LINE_MIB");
+	unsigned mib = given != NULL ? (unsigned)strtoul(given, NULL, 10) : 64, i;
+	char *piece = xcalloc(1, MIB + 1);
+	struct tail_stats st;
+	size_t before;
+
+	memset(piece, 'x', MIB);
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	append(b, piece);
+	settle(b);
+	before = peak_memory();
+	for (i = 1; i < mib; i++) {
+		append(b, piece);
+		if (i % 2 == 0)
+			settle(b);
+		assert_in_range(b->log->files->lines.cap, 0, 2 * LINE_MAX_BYTES);
+	}
+	append(b, "\ntwo\n");
+	append(b, piece);
+	append(b, piece);
+	append(b, "\nthree\n");
+	run_until(b, told_three);
+	tail_log_stats(b->log, &st);
+	assert_int_equal(st.long_lines, 2);
+	assert_in_range(peak_memory() - before, 0, MEMORY_SLACK);
+	free(piece);
+}
+
+/* Bytes are handed on as they are, whatever they mean. */
+static void
+bytes_of_no_text(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\xff\xc3\n\xe2\x82\n");
+	begin(b);
+	append(b, "\xf0\x9f");
+	settle(b);
+	append(b, "\x98\x80\x80\n");
+	settle(b);
+	assert_told(b, "one\xff\xc3\n\xe2\x82\n\xf0\x9f\x98\x80\x80\n");
+}
+
+/* ---- what stands at the path ---------------------------------------------------------- */
+
+static void
+rotated_names_that_the_glob_matches(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	append_name(b, "log.1", "older\n");
+	append_name(b, "log-20260101", "oldest\n");
+	begin_glob(b, "log*");
+	settle(b);
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	move(b, "log", "log-20260102");
+	append(b, "three\n");
+	run_until(b, told_three);
+	copy(b, "log", "log-20260103");
+	truncate_to(b, "log", 0);
+	append(b, "four\n");
+	run_until(b, told_four);
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\nfour\n");
+	assert_string_equal(b->found.p, "log\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+is_missing(struct bench *b)
+{
+	struct tail_stats st;
+
+	settle(b);
+	tail_log_stats(b->log, &st);
+	assert_true(st.missing);
+	assert_told(b, "one\n");
+}
+
+/* While it is followed, and while nobody looks. */
+static void
+replaced_by_what_is_no_file(void **state)
+{
+	struct bench *b = *state;
+	unsigned down;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	for (down = 0; down < 2; down++) {
+		if (down)
+			commit_and_crash(b);
+		delete (b, "log");
+		assert_int_equal(mkfifo(b->path, 0600), 0);
+		if (down)
+			begin(b);
+		is_missing(b);
+		if (down)
+			commit_and_crash(b);
+		delete (b, "log");
+		assert_int_equal(mkdir(b->path, 0700), 0);
+		if (down)
+			begin(b);
+		is_missing(b);
+		assert_int_equal(rmdir(b->path), 0);
+		if (!down) {
+			append(b, "one\n");
+			b->told.len = 0;
+			settle(b);
+		}
+	}
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+}
+
+/*
+ * Who may write into the log's directory puts a link there to what only we may
+ * read; or bends a link on the way of one that the operator made.
+ */
+static void
+replaced_by_a_link_to_a_secret(void **state)
+{
+	struct bench *b = *state;
+	char *hop = name_of(b, "hop"), *secret = name_of(b, "secret");
+
+	if (geteuid() != 0) {
+		free(hop);
+		free(secret);
+		skip();
+	}
+	append(b, "one\n");
+	append_to(secret, "secret\n");
+	begin(b);
+	settle(b);
+	delete (b, "log");
+	link_to(secret, b->path, STRANGER);
+	is_missing(b);
+	commit_and_crash(b);
+	begin(b);
+	is_missing(b);
+	delete (b, "log");
+	link_to(secret, hop, STRANGER);
+	link_to("hop", b->path, 0);
+	is_missing(b);
+	delete (b, "log");
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	free(hop);
+	free(secret);
+}
+
+/* ---- what torture found ------------------------------------------------------------------ */
+
+/* Two unread pieces have the head of a file that is gone: neither is its copy. */
+static void
+heads_of_a_removed_file(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "head\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	b->cps[0].last_ts = clock_utc_ms() - 5000;
+	append(b, "lost\n");
+	delete (b, "log");
+	append(b, "head\none\n");
+	move(b, "log", "log.2");
+	append(b, "head\ntwo\n");
+	move(b, "log", "log.1");
+	append(b, "head\nthree\n");
+	begin(b);
+	settle(b);
+	assert_told(b, "head\nhead\none\nhead\ntwo\nhead\nthree\n");
+	assert_int_equal(b->gaps, 1);
+}
+
+/* All that was read are NULs, as every copy of a sparse log begins. */
+static void
+copies_of_a_sparse_log(void **state)
+{
+	struct bench *b = *state;
+	const off_t hole = 2 * FINGERPRINT_MAX;
+
+	append(b, "");
+	truncate_to(b, "log", hole);
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "one\n");
+	copy(b, "log", "log.2");
+	wait_for_the_clock(b);
+	truncate_to(b, "log", 0);
+	truncate_to(b, "log", hole);
+	append(b, "two\n");
+	copy(b, "log", "log.1");
+	wait_for_the_clock(b);
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* A number that comes again under a name that is none of the log's. */
+static void
+inode_under_another_name(void **state)
+{
+	struct bench *b = *state;
+	char *other = name_of(b, "other");
+	struct stat st;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log");
+	append_to(other, "of another log\n");
+	assert_int_equal(stat(other, &st), 0);
+	b->cps[0].id.ino = st.st_ino;
+	append(b, "two\nthree\n");
+	begin(b);
+	run_until(b, told_three);
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
+	free(other);
+}
+
+/* The start comes between the renaming of a log and its being made anew. */
+static void
+just_renamed_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	begin_glob(b, "log*");
+	settle(b);
+	append(b, "three\n");
+	run_until(b, told_three);
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
+	assert_string_equal(b->found.p, "log\n");
+}
+
+static void
+link_retargeted_while_down(void **state)
+{
+	struct bench *b = *state;
+	char *first = name_of(b, "first"), *second = name_of(b, "second");
+
+	assert_int_equal(mkdir(first, 0700), 0);
+	assert_int_equal(mkdir(second, 0700), 0);
+	append_name(b, "first/0.log", "one\n");
+	link_to("first/0.log", b->path, geteuid());
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append_name(b, "first/0.log", "two\n");
+	append_name(b, "second/0.log", "three\n");
+	delete (b, "log");
+	link_to("second/0.log", b->path, geteuid());
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+	free(first);
+	free(second);
+}
+
+/* log.1 is there still while log.1.gz is being made of it. */
+static void
+piece_half_compressed(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	copy(b, "log.1", "spare");
+	pack(b, "spare", "log.1.gz");
+	append(b, "three\n");
+	begin(b);
+	run_until(b, told_three);
+	settle(b);
+	delete (b, "log.1");
+	settle(b);
+	append(b, "four\n");
+	run_until(b, told_four);
+	assert_told(b, "one\ntwo\nthree\nfour\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(truncated_while_down),
+	    TEST(regrown_while_down_without_a_copy),
+	    TEST(regrown_while_down_with_an_equal_head),
+	    TEST(truncated_while_behind_is_counted),
+	    TEST(small_files),
+	    TEST(small_files_of_a_glob),
+	    TEST(equal_heads),
+	    TEST(deleted_while_nothing_is_taken),
+	    TEST(link_retargeted_while_behind),
+	    TEST(three_pieces_of_a_line),
+	    TEST(begins_within_a_line),
+	    TEST(endless_line),
+	    TEST(bytes_of_no_text),
+	    TEST(rotated_names_that_the_glob_matches),
+	    TEST(replaced_by_what_is_no_file),
+	    TEST(replaced_by_a_link_to_a_secret),
+	    TEST(heads_of_a_removed_file),
+	    TEST(copies_of_a_sparse_log),
+	    TEST(inode_under_another_name),
+	    TEST(just_renamed_under_a_glob),
+	    TEST(link_retargeted_while_down),
+	    TEST(piece_half_compressed),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
