@@ -367,7 +367,7 @@ pack_of(struct check *c, const struct looked *l, struct slice text)
 
 	if (l->config->pack != NULL)
 		return pack_set_find(&c->packs, l->config->pack);
-	pack = patterns_find_in(&c->packs, text.p, text.len);
+	pack = patterns_find_in(&c->packs, l->config->envelope, text.p, text.len);
 	if (pack == NULL)
 		problem(c,
 		    "%s:%u: %s: no pack knows its first lines; name one with \"pack\"",

@@ -10,6 +10,7 @@
 #include "commands/commands.h"
 #include "commands/patterns.h"
 #include "commands/teller.h"
+#include "config/config.h"
 #include "decode/record.h"
 #include "extract/account_event.h"
 #include "match/match.h"
@@ -20,6 +21,7 @@ static const struct extract_limits limits = {.timeout_ms = 600 * 1000, .max = 10
 
 struct explain {
 	const char *pack_name, *server, *zone_name, *patterns, *path;
+	enum envelope_kind envelope;
 	bool all; /* the lines that no rule cares about, too */
 	bool colours;
 	bool shown; /* something was said of the line in hand */
@@ -35,6 +37,7 @@ static const char usage_text[] =
     "  -p, --pack PACK        the log's pack (else found from its lines)\n"
     "  -s, --server NAME      its server name (else users of any server are told)\n"
     "  -z, --timezone ZONE    the zone of its times (else the system's)\n"
+    "  -e, --envelope KIND    what a container or collector put around its lines\n"
     "  -a, --all              every line, also those that no rule cares about\n"
     "  -P, --patterns DIR     the packs of DIR instead of the installed ones\n"
     "  -h, --help             this text\n";
@@ -119,8 +122,8 @@ print_misses(const struct explain *x, const struct record *record)
 }
 
 static void
-print_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice line,
-    const struct record *record, size_t matches)
+print_line(void *arg, uint64_t offset, struct slice line, const struct record *record,
+    size_t matches)
 {
 	static const char *const names[PART_COUNT] = {
 	    "time", "level", "logger", "context", "message"};
@@ -128,7 +131,7 @@ print_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice 
 	unsigned part;
 
 	x->shown = true;
-	printf("%s%" PRIu64 "%s ", paint(x, BOLD), c->offset + offset, paint(x, PLAIN));
+	printf("%s%" PRIu64 "%s ", paint(x, BOLD), offset, paint(x, PLAIN));
 	if (record == NULL) {
 		printf("%sno record: ", paint(x, YELLOW));
 		print_text(line);
@@ -259,6 +262,7 @@ explain_file(struct explain *x, const struct zone *zone, struct err *e)
 	struct teller_chunk c = {.file = 1};
 	int got = -1;
 
+	teller_log_envelope(log, x->envelope);
 	x->arena = arena_new();
 	x->matcher = matcher_new(x->pack, x->server);
 	if (reader == NULL)
@@ -290,7 +294,7 @@ explain(struct explain *x, struct err *e)
 	/* A mistake in one pack was printed; the others do. */
 	(void)patterns_load(&packs, x->patterns);
 	if (x->pack_name == NULL)
-		x->pack = patterns_find(&packs, x->path, e);
+		x->pack = patterns_find(&packs, x->envelope, x->path, e);
 	else if ((x->pack = pack_set_find(&packs, x->pack_name)) == NULL)
 		(void)err_set(e, "there is no pack \"%s\"; `hearsay packs' lists them",
 		    x->pack_name);
@@ -309,14 +313,15 @@ cmd_explain(int argc, char **argv)
 {
 	static const struct option options[] = {{"pack", required_argument, NULL, 'p'},
 	    {"server", required_argument, NULL, 's'},
-	    {"timezone", required_argument, NULL, 'z'}, {"all", no_argument, NULL, 'a'},
+	    {"timezone", required_argument, NULL, 'z'},
+	    {"envelope", required_argument, NULL, 'e'}, {"all", no_argument, NULL, 'a'},
 	    {"patterns", required_argument, NULL, 'P'}, {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0}};
 	struct explain x = {.colours = isatty(STDOUT_FILENO) != 0};
 	struct err e;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "p:s:z:aP:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "p:s:z:e:aP:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			x.pack_name = optarg;
@@ -326,6 +331,12 @@ cmd_explain(int argc, char **argv)
 			break;
 		case 'z':
 			x.zone_name = optarg;
+			break;
+		case 'e':
+			if (config_envelope(optarg, &x.envelope, &e) == -1) {
+				fprintf(stderr, "hearsay explain: %s\n", e.text);
+				return EXIT_USAGE;
+			}
 			break;
 		case 'a':
 			x.all = true;

@@ -92,7 +92,8 @@ logs_add(struct logs *l, const char *path, const struct logs_settings *settings)
 		if (slice_eq(pieces_stem(known->paths[0]), pieces_stem(path)) &&
 		    same(known->settings.pack, settings->pack) &&
 		    same(known->settings.server, settings->server) &&
-		    same(known->settings.zone, settings->zone))
+		    same(known->settings.zone, settings->zone) &&
+		    known->settings.envelope == settings->envelope)
 			log = known;
 	}
 	if (log == NULL) {
@@ -146,7 +147,8 @@ find_pack(const struct pack_set *packs, struct log *log, struct err *e)
 	}
 	if (strcmp(log->paths[0], "-") == 0)
 		return err_set(e, "standard input is read once; name its pack with -p");
-	log->pack = patterns_find(packs, log->paths[log->path_count - 1], e);
+	log->pack = patterns_find(
+	    packs, log->settings.envelope, log->paths[log->path_count - 1], e);
 	return log->pack == NULL ? -1 : 0;
 }
 
@@ -167,6 +169,7 @@ open_log(struct logs *l, const struct pack_set *packs, struct log *log, struct e
 		return -1;
 	log->teller_log =
 	    teller_log_new(teller_of(l, log->settings.server), log->pack, log->zone);
+	teller_log_envelope(log->teller_log, log->settings.envelope);
 	return 0;
 }
 

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decode/envelope.h"
+
 struct account_events;
 struct arena;
 struct err;
@@ -17,11 +19,12 @@ struct extract_stats;
 struct logs;
 struct pack_set;
 
-/* How a file is to be read; NULL: not given.  Borrowed until logs_free. */
+/* How a file is to be read; NULL, ENVELOPE_AUTO: not given.  Borrowed until logs_free. */
 struct logs_settings {
 	const char *pack; /* else found from the lines */
 	const char *server;
 	const char *zone; /* else the system's */
+	enum envelope_kind envelope;
 };
 
 struct logs *logs_new(void);

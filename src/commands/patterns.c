@@ -46,7 +46,7 @@ struct score {
 };
 
 static struct score
-look(const struct pack *pack, const char *data, size_t len)
+look(const struct pack *pack, enum envelope_kind envelope, const char *data, size_t len)
 {
 	const char *p = data, *end = data + len, *newline;
 	struct arena *a = arena_new();
@@ -58,6 +58,7 @@ look(const struct pack *pack, const char *data, size_t len)
 	struct match *matches;
 	unsigned line;
 
+	decoder_set_envelope(d, envelope);
 	for (line = 0; line < LOOK_LINES && p < end; line++) {
 		newline = memchr(p, '\n', (size_t)(end - p));
 		if (newline == NULL)
@@ -91,14 +92,15 @@ better(struct score a, struct score b)
 }
 
 const struct pack *
-patterns_find_in(const struct pack_set *set, const char *data, size_t len)
+patterns_find_in(
+    const struct pack_set *set, enum envelope_kind envelope, const char *data, size_t len)
 {
 	const struct pack *found = NULL;
 	struct score best = {0}, score;
 	size_t i;
 
 	for (i = 0; i < set->count; i++) {
-		score = look(set->packs[i], data, len);
+		score = look(set->packs[i], envelope, data, len);
 		if (better(score, best)) {
 			best = score;
 			found = set->packs[i];
@@ -108,7 +110,8 @@ patterns_find_in(const struct pack_set *set, const char *data, size_t len)
 }
 
 const struct pack *
-patterns_find(const struct pack_set *set, const char *path, struct err *e)
+patterns_find(const struct pack_set *set, enum envelope_kind envelope, const char *path,
+    struct err *e)
 {
 	const struct pack *found = NULL;
 	struct reader *r = reader_open(path, e);
@@ -121,7 +124,7 @@ patterns_find(const struct pack_set *set, const char *path, struct err *e)
 		return NULL;
 	got = reader_next(r, &data, &len, &offset, e);
 	if (got == 1)
-		found = patterns_find_in(set, data, len);
+		found = patterns_find_in(set, envelope, data, len);
 	if (found == NULL && got != -1)
 		(void)err_set(
 		    e, "%s: no pack knows lines like these; name one with -p", path);

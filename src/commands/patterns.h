@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "decode/envelope.h"
+
 struct err;
 struct err_list;
 struct pack;
@@ -22,12 +24,15 @@ int patterns_load(struct pack_set *set_r, const char *dir);
 /* Print and clear errs; their number. */
 size_t errors_print(struct err_list *errs);
 
-/* The pack that recognises most of the first lines of data; NULL where none does any. */
-const struct pack *patterns_find_in(
-    const struct pack_set *set, const char *data, size_t len);
+/*
+ * The pack that recognises most of the first lines of data, which are in such
+ * envelopes; NULL where none does any.
+ */
+const struct pack *patterns_find_in(const struct pack_set *set,
+    enum envelope_kind envelope, const char *data, size_t len);
 
 /* The same for the file at path; NULL with a sentence in e. */
-const struct pack *patterns_find(
-    const struct pack_set *set, const char *path, struct err *e);
+const struct pack *patterns_find(const struct pack_set *set, enum envelope_kind envelope,
+    const char *path, struct err *e);
 
 #endif

@@ -49,6 +49,7 @@ static const char usage_text[] =
     "  -p, --pack PACK        the pack of the files that follow (else found from the lines)\n"
     "  -s, --server NAME      their server name (else users of any server are told)\n"
     "  -z, --timezone ZONE    the zone of their times (else the system's)\n"
+    "  -e, --envelope KIND    what a container or collector put around their lines\n"
     "      --since TIME       no events before TIME (2026-01-31T12:00:00Z, or a date)\n"
     "      --until TIME       no events at or after TIME\n"
     "      --into APPSERVICE  queue them for it instead, marked as backfill; needs --since\n"
@@ -71,6 +72,17 @@ parse_time(const char *option, const char *text, int64_t *ms_r)
 	return -1;
 }
 
+static int
+parse_envelope(const char *text, enum envelope_kind *kind_r)
+{
+	struct err e;
+
+	if (config_envelope(text, kind_r, &e) == 0)
+		return 0;
+	fprintf(stderr, "hearsay replay: %s\n", e.text);
+	return -1;
+}
+
 enum { OPT_SINCE = 256, OPT_UNTIL, OPT_SOURCE, OPT_INTO };
 
 /* EXIT_DONE: go on; else the status to end with; *help_r where --help was asked for. */
@@ -80,6 +92,7 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 	static const struct option options[] = {{"pack", required_argument, NULL, 'p'},
 	    {"server", required_argument, NULL, 's'},
 	    {"timezone", required_argument, NULL, 'z'},
+	    {"envelope", required_argument, NULL, 'e'},
 	    {"since", required_argument, NULL, OPT_SINCE},
 	    {"until", required_argument, NULL, OPT_UNTIL},
 	    {"source", no_argument, NULL, OPT_SOURCE},
@@ -91,7 +104,7 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 	int c;
 
 	/* The leading '-' hands out files in their place among the options. */
-	while ((c = getopt_long(argc, argv, "-p:s:z:P:c:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "-p:s:z:e:P:c:h", options, NULL)) != -1) {
 		switch (c) {
 		case 1:
 			logs_add(r->logs, optarg, &settings);
@@ -104,6 +117,10 @@ parse_options(struct replay *r, int argc, char **argv, bool *help_r)
 			break;
 		case 'z':
 			settings.zone = optarg;
+			break;
+		case 'e':
+			if (parse_envelope(optarg, &settings.envelope) == -1)
+				return EXIT_USAGE;
 			break;
 		case OPT_SINCE:
 			if (parse_time("since", optarg, &r->since) == -1)

@@ -59,7 +59,8 @@ find_pack(struct log *log, const struct tail_chunk *c)
 
 	if (log->teller_log != NULL)
 		return true;
-	found = patterns_find_in(&log->run->packs, c->data, c->len);
+	found =
+	    patterns_find_in(&log->run->packs, log->config->envelope, c->data, c->len);
 	if (found != NULL) {
 		run_use_pack(log, found);
 		return true;

@@ -259,7 +259,7 @@ know(const struct capture *c, struct stem *s)
 	size_t i;
 
 	for (i = 0; i < s->count && s->pack == NULL; i++)
-		s->pack = patterns_find(c->packs, s->paths[i], &e);
+		s->pack = patterns_find(c->packs, ENVELOPE_AUTO, s->paths[i], &e);
 }
 
 static void

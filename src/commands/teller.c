@@ -274,7 +274,7 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 		    taken.match_count, t->arena);
 	}
 	if (t->trace != NULL)
-		t->trace->line(t->trace->arg, t->chunk, offset, u->line,
+		t->trace->line(t->trace->arg, u->place.offset, u->line,
 		    is_record == 1 ? &record : NULL, taken.match_count);
 	if (taken.match_count == 0)
 		return;

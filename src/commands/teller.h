@@ -53,9 +53,12 @@ struct teller_chunk {
 
 /* What explain is told of each line that was taken apart; may be NULL. */
 struct teller_trace {
-	/* Before the rules of a line; record is NULL where the line is none. */
-	void (*line)(void *arg, const struct teller_chunk *c, size_t offset,
-	    struct slice line, const struct record *record, size_t matches);
+	/*
+	 * Before the rules of a line, which began at offset of its file; record is
+	 * NULL where the line is none.
+	 */
+	void (*line)(void *arg, uint64_t offset, struct slice line,
+	    const struct record *record, size_t matches);
 	extract_trace *rule;
 	/* The line cut short what was remembered before it. */
 	void (*torn)(void *arg);

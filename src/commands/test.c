@@ -35,14 +35,13 @@ struct outcome {
 };
 
 static void
-see_line(void *arg, const struct teller_chunk *c, size_t offset, struct slice line,
-    const struct record *record, size_t matches)
+see_line(void *arg, uint64_t offset, struct slice line, const struct record *record,
+    size_t matches)
 {
 	struct outcome *o = arg;
 	struct match *again;
 	size_t i;
 
-	(void)c;
 	(void)offset;
 	(void)line;
 	if (o->sample->rule == NULL || matches == 0)

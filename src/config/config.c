@@ -315,28 +315,49 @@ read_seconds(
 		put_number(row->kind, place, (int64_t)(ms + 0.5));
 }
 
-static void
-read_word(
-    struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
+/* 0 and *value_r; or -1 and all words, for a message, in *all. */
+static int
+find_word(const struct word *words, const char *text, int *value_r, struct buf *all)
 {
-	const char *text = config_setting_get_string(s);
 	const struct word *w;
-	struct buf all = {0};
 
-	for (w = row->words; w->text != NULL; w++) {
+	for (w = words; w->text != NULL; w++) {
 		if (text != NULL && strcmp(text, w->text) == 0) {
-			*(int *)place = w->value;
-			buf_free(&all);
-			return;
+			*value_r = w->value;
+			return 0;
 		}
-		buf_addf(&all, "%s\"%s\"",
-		    w == row->words         ? ""
+		buf_addf(all, "%s\"%s\"",
+		    w == words              ? ""
 			: w[1].text == NULL ? " or "
 					    : ", ",
 		    w->text);
 	}
-	wrong(r, s, "\"%s\" must be %s", row->name, all.p);
+	return -1;
+}
+
+static void
+read_word(
+    struct reading *r, const config_setting_t *s, const struct setting *row, void *place)
+{
+	struct buf all = {0};
+
+	if (find_word(row->words, config_setting_get_string(s), place, &all) == -1)
+		wrong(r, s, "\"%s\" must be %s", row->name, all.p);
 	buf_free(&all);
+}
+
+int
+config_envelope(const char *text, enum envelope_kind *kind_r, struct err *e)
+{
+	struct buf all = {0};
+	int value, rc = find_word(envelope_words, text, &value, &all);
+
+	if (rc == 0)
+		*kind_r = (enum envelope_kind)value;
+	else
+		(void)err_set(e, "\"%s\" is no kind of envelope; write %s", text, all.p);
+	buf_free(&all);
+	return rc;
 }
 
 /* 413, or "500-599". */

@@ -15,6 +15,7 @@
 #include "send/verdict.h"
 #include "tail/tail.h"
 
+struct err;
 struct err_list;
 
 enum log_kind {
@@ -103,5 +104,8 @@ void config_free(struct config *c);
 
 /* The path used where -c is not given: CONFIG_FILE of the build, e.g. /etc/hearsay/hearsay.conf. */
 const char *config_default_path(void);
+
+/* The kind of envelope that a log's setting calls text: 0, or -1 and what there is. */
+int config_envelope(const char *text, enum envelope_kind *kind_r, struct err *e);
 
 #endif

@@ -123,6 +123,48 @@ def check_cuts(tap, folder):
     tap.equal(len(told(folder, wrap.cri(plain, clock_of()))), 1, "while whole lines would tell")
 
 
+def check_named(tap, folder):
+    """-e says what the lines would not, or say wrongly."""
+    plain = b"".join(line + b"\n" for line in FORGED)
+    path = folder / "named.log"
+
+    def count(data, *options):
+        with open(path, "wb") as f:
+            f.write(data)
+        out = lib.hearsay("replay", "-P", lib.PATTERNS, "-p", "synapse", "-s", lib.SERVER,
+                          "-z", "UTC", *options, path)
+        return out.stdout.count("\n") if out.returncode == 0 else out.stderr
+
+    forms = {"docker": wrap.docker(plain, clock_of()), "cri": wrap.cri(plain, clock_of()),
+             "syslog": wrap.syslog_3164(plain, clock_of()), "none": plain}
+    for kind in forms:
+        got = {form: count(data, "-e", kind) for form, data in forms.items()}
+        tap.equal(got, {form: int(form == kind) for form in forms},
+                  "-e %s takes what is so wrapped, and nothing else" % kind)
+    tap.equal([count(data, "--envelope", "auto") for data in forms.values()], [1] * 4,
+              "--envelope auto finds each")
+    both = [lib.hearsay(command, "-e", "box", path) for command in ("replay", "explain")]
+    tap.ok(all(out.returncode == 2 and '"box"' in out.stderr and '"docker"' in out.stderr
+               for out in both), "a kind that is none is told, with those that are", both)
+
+
+def check_places(tap, folder):
+    """explain says where a line began, not where its last piece stands."""
+    filler = b"x" * (wrap.PIECE + 1000)
+    lines = [FORGED[0], LINE % (2, b"x") + filler, FORGED[1].replace(b'"x"', b'"' + filler + b'"')]
+    path = folder / "places.log"
+    for kind, make in (("docker", wrap.docker), ("cri", wrap.cri)):
+        parts = [make(line + b"\n", clock_of()) for line in lines]
+        with open(path, "wb") as f:
+            f.write(b"".join(parts))
+        for options in ((), ("-a",)):
+            out = lib.hearsay("explain", "-P", lib.PATTERNS, "-p", "synapse", "-s", lib.SERVER,
+                              "-z", "UTC", "-e", kind, *options, path)
+            records = re.findall(r"^(\d+) precise .*POST-7", out.stdout, re.M)
+            tap.equal([int(r) for r in records], [0, len(parts[0]) + len(parts[1])],
+                      " ".join(("explain",) + options + ("with pieces:", kind)))
+
+
 def check_kills(tap, make, rng):
     """Killed and rotated between the pieces of a line, each line is still taken once."""
     data, _ = lib.capture("synapse-text")
@@ -202,6 +244,8 @@ def main():
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
         check_cuts(tap, folder)
+        check_named(tap, folder)
+        check_places(tap, folder)
     check_restart(tap)
     check_kills(tap, wrap.docker, rng)
     check_kills(tap, wrap.cri, rng)
