@@ -71,3 +71,13 @@ utf8_add(struct buf *b, uint32_t code)
 	buf_addc(b, (char)(0x80 | (code & 0x3f)));
 	return 0;
 }
+
+size_t
+utf8_length(struct slice s)
+{
+	size_t n = 0, i;
+
+	for (i = 0; i < s.len; i++)
+		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+	return n;
+}

@@ -5,12 +5,16 @@
 #define HEARSAY_BASE_UTF8_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/mem.h"
 
 /* No overlong forms, no surrogates, nothing above U+10FFFF. */
 bool utf8_valid(struct slice s);
+
+/* How many characters begin in s: bytes that go on with one do not count. */
+size_t utf8_length(struct slice s);
 
 /* 0, or -1 for a surrogate or a number above U+10FFFF: nothing is added then. */
 int utf8_add(struct buf *b, uint32_t code);

@@ -193,6 +193,9 @@ print_rule(void *arg, const struct match *m, enum extract_outcome outcome,
 	case OUTCOME_CARRIES:
 		printf("may carry a user's text: what begins behind it is doubted");
 		break;
+	case OUTCOME_CARRIES_NONE:
+		printf("carries no user's text: what is known of its request shows it");
+		break;
 	case OUTCOME_DOUBTED:
 		printf("%stells nothing: %s%s", paint(x, YELLOW), name, paint(x, PLAIN));
 		break;

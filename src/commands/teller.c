@@ -33,9 +33,8 @@ struct teller_log {
 	uint64_t doubted;
 	uint64_t carrier_file, carrier_offset; /* the line behind which doubt began */
 	uint64_t file;                         /* of the newest chunk */
-	uint64_t
-	    written; /* bytes of the server's in a log with envelopes; see position */
-	bool open;   /* the newest line remembered an open end; what follows it decides */
+	uint64_t written; /* characters of the server's; see position */
+	bool open; /* the newest line remembered an open end; what follows it decides */
 };
 
 /* One chunk on its way. */
@@ -179,8 +178,8 @@ line_from(struct slice chunk, size_t offset)
 }
 
 /*
- * A place in the log for doubt, which counts a user's bytes: those of envelopes
- * are not his, else a few newlines would carry him out of reach.
+ * A place in the log for doubt, which counts a user's characters: those of
+ * envelopes are not his, else a few newlines would carry him out of reach.
  */
 static uint64_t
 position(struct telling *t, size_t offset)
@@ -189,8 +188,6 @@ position(struct telling *t, size_t offset)
 	struct teller_log *log = t->log;
 	struct slice line;
 
-	if (!decoder_wrapped(log->decoder))
-		return t->chunk->offset + offset;
 	while (t->measured < offset) {
 		line = line_from(chunk, t->measured);
 		log->written += decoder_least(log->decoder, line);
@@ -199,25 +196,51 @@ position(struct telling *t, size_t offset)
 	return log->written;
 }
 
+/* The rule by which a line may carry the most text; NULL: by none. */
+static const struct pack_rule *
+carrier_of(struct telling *t, const struct extract_line *line)
+{
+	const struct pack_rule *most = NULL;
+	size_t i;
+
+	for (i = 0; i < line->match_count; i++) {
+		const struct match *m = &line->matches[i];
+
+		if (m->rule->raw > (most == NULL ? 0 : most->raw) &&
+		    extract_holds(t->log->extract, line, m, t->arena))
+			most = m->rule;
+	}
+	return most;
+}
+
 /*
  * In a log with lines that users can forge every line is doubted, whatever its
- * own format: a forged line may be of another.
+ * own format: a forged line may be of another.  It stands at offset of the chunk.
  */
 static enum doubt_verdict
-judge(struct telling *t, const struct record *record, size_t offset,
-    const struct match *matches, size_t count, const char **why_r)
+judge(
+    struct telling *t, const struct extract_line *line, size_t offset, const char **why_r)
 {
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
 	struct teller_log *log = t->log;
+	struct doubt_line doubted = {
+	    .record = line->record,
+	    .matches = line->matches,
+	    .match_count = line->match_count,
+	};
 	enum doubt_verdict verdict;
 
-	if (log->doubt == NULL && record->format->forgeable)
+	if (log->doubt == NULL && line->record->format->forgeable)
 		log->doubt = doubt_new(log->pack);
 	if (log->doubt == NULL)
 		return DOUBT_NONE;
 	doubt_clock(log->doubt, t->chunk->fallback_ms);
-	verdict =
-	    doubt_record(log->doubt, position(t, offset), record, matches, count, why_r);
-	if (verdict == DOUBT_NONE && resets(matches, count))
+	doubted.begin = position(t, offset);
+	doubted.end =
+	    doubted.begin + decoder_least(log->decoder, line_from(chunk, offset));
+	doubted.carrier = carrier_of(t, line);
+	verdict = doubt_line(log->doubt, &doubted, why_r);
+	if (verdict == DOUBT_NONE && resets(line->matches, line->match_count))
 		doubt_reset(log->doubt);
 	return verdict;
 }
@@ -239,8 +262,11 @@ settle(struct telling *t, const struct extract_line *line)
 	}
 	for (i = 0; t->trace != NULL && i < line->match_count; i++)
 		if (line->matches[i].rule->raw > 0)
-			t->trace->rule(
-			    t->trace->arg, &line->matches[i], OUTCOME_CARRIES, NULL, 0);
+			t->trace->rule(t->trace->arg, &line->matches[i],
+			    extract_holds(log->extract, line, &line->matches[i], t->arena)
+				? OUTCOME_CARRIES
+				: OUTCOME_CARRIES_NONE,
+			    NULL, 0);
 	for (i = 0; i < line->match_count; i++)
 		if (line->matches[i].rule->ends && doubt_settled(log->doubt))
 			(void)extract_adopt(log->extract, log->shadow,
@@ -278,7 +304,7 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 		    is_record == 1 ? &record : NULL, taken.match_count);
 	if (taken.match_count == 0)
 		return;
-	verdict = judge(t, &record, offset, matches, taken.match_count, &why);
+	verdict = judge(t, &taken, offset, &why);
 	if (verdict != DOUBT_NONE) {
 		take_doubted(t, &taken, verdict, why);
 		return;
@@ -300,12 +326,13 @@ look_behind_open_end(struct telling *t, const struct unwrapped *following, size_
 {
 	struct teller_log *log = t->log;
 	struct record record;
+	const struct extract_line line = {.record = &record};
 	const char *why;
 
 	log->open = false;
 	if (decoder_unwrapped(
 		log->decoder, following, t->chunk->fallback_ms, t->arena, &record) == 1 &&
-	    judge(t, &record, offset, NULL, 0, &why) == DOUBT_NONE)
+	    judge(t, &line, offset, &why) == DOUBT_NONE)
 		return;
 	extract_torn(log->extract);
 	if (t->trace != NULL)

@@ -367,12 +367,6 @@ decoder_needs(const struct decoder *d, struct line_place *place_r)
 	return join_needs(d->join, place_r);
 }
 
-bool
-decoder_wrapped(const struct decoder *d)
-{
-	return d->envelope > ENVELOPE_NONE;
-}
-
 size_t
 decoder_least(const struct decoder *d, struct slice line)
 {

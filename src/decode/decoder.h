@@ -68,8 +68,7 @@ int decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fall
 /* Where the oldest line began that has not ended; false: there is none. */
 bool decoder_needs(const struct decoder *d, struct line_place *place_r);
 
-/* Is it a log with envelopes; and as many bytes of line are the server's at least. */
-bool decoder_wrapped(const struct decoder *d);
+/* As many characters of line are the server's at least: not those of an envelope. */
 size_t decoder_least(const struct decoder *d, struct slice line);
 
 /* Joined lines that were passed over for their length. */

@@ -3,6 +3,7 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/zone.h"
 #include "decode/json_line.h"
 #include "decode/timestamp.h"
@@ -149,7 +150,10 @@ ends_in_newline(const char *begin, const char *end)
 	return (end - 1 - p) % 2 == 1;
 }
 
-/* The bytes of a JSON string, an escape counted as one. */
+/*
+ * The characters of a JSON string, an escape counted as one; two may be one, and
+ * count as none.
+ */
 static size_t
 unescaped_least(const char *p, const char *end)
 {
@@ -159,10 +163,11 @@ unescaped_least(const char *p, const char *end)
 	while ((slash = memchr(p, '\\', (size_t)(end - p))) != NULL && end - slash >= 2) {
 		size_t escape = slash[1] == 'u' ? strlen("\\u0000") : strlen("\\n");
 
-		n += (size_t)(slash - p) + 1;
+		n += utf8_length((struct slice){p, (size_t)(slash - p)});
 		p = (size_t)(end - slash) < escape ? end : slash + escape;
+		n += slash[1] != 'u' || (slash[2] | 0x20) != 'd';
 	}
-	return n + (size_t)(end - p);
+	return n + utf8_length((struct slice){p, (size_t)(end - p)});
 }
 
 /* ---- CRI ------------------------------------------------------------------------ */
@@ -439,12 +444,12 @@ envelope_least(enum envelope_kind kind, struct slice line)
 		return end == NULL ? 0
 				   : unescaped_least(line.p + strlen(DOCKER_HEAD), end);
 	case ENVELOPE_CRI:
-		return open_cri(line, &w) ? w.inner.len : 0;
+		return open_cri(line, &w) ? utf8_length(w.inner) : 0;
 	case ENVELOPE_SYSLOG:
-		return open_syslog(line, NULL, &w) ? w.inner.len : 0;
+		return open_syslog(line, NULL, &w) ? utf8_length(w.inner) : 0;
 	case ENVELOPE_AUTO:
 	case ENVELOPE_NONE:
 		break;
 	}
-	return line.len;
+	return utf8_length(line);
 }

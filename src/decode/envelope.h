@@ -55,8 +55,8 @@ bool envelope_cuts(enum envelope_kind kind);
 bool envelope_ends_line(enum envelope_kind kind, struct slice line);
 
 /*
- * Another cheap one: as many bytes the server wrote into line at least.  What
- * counts a user's bytes must not count those of the envelope.
+ * Another cheap one: as many characters the server wrote into line at least.
+ * What counts a user's must not count those of the envelope.
  */
 size_t envelope_least(enum envelope_kind kind, struct slice line);
 

@@ -52,7 +52,6 @@ struct doubt {
 	uint8_t *over;           /* and its closing line */
 	unsigned contradictions; /* outside of any zone; see GIVE_UP */
 
-	uint64_t last_offset;
 	int64_t read_at; /* what is taken now was in the log by that time */
 
 	/* The zone behind a line that may carry text. */
@@ -62,7 +61,8 @@ struct doubt {
 	bool carrier_numbered;
 	struct buf carrier; /* the context of that line */
 	bool beyond;        /* behind all that the text is expected to hold */
-	uint64_t zone_end;  /* offset: no text reaches beyond */
+	uint64_t zone_end;  /* the text is not expected to reach beyond */
+	uint64_t zone_last; /* and can't reach beyond; UINT64_MAX: nobody knows */
 	uint64_t serial;    /* of the newest zone */
 	int64_t zone_ts, zone_read_at;
 	int64_t first_ts; /* where it lies within others: of the outermost */
@@ -251,19 +251,6 @@ imitates(const struct match *matches, size_t count)
 	return false;
 }
 
-/* Text of this many bytes may stand at the record's end, and go on behind it. */
-static uint64_t
-raw_bytes(const struct match *matches, size_t count)
-{
-	uint64_t most = 0;
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (matches[i].rule->raw > most)
-			most = matches[i].rule->raw;
-	return most;
-}
-
 /* What a closing line says of how long its request took, in ms; -1: nothing. */
 static int64_t
 took_ms(const struct match *matches, size_t count)
@@ -355,22 +342,29 @@ fate_of(struct doubt *d, uint64_t serial)
 }
 
 /*
- * A zone within one goes on with its guesses: its author may have written the
- * line that seems to open it.
+ * A zone within one goes on with its guesses, and its length: its author may
+ * have written the line that seems to open it.
  */
 static void
-open_zone(struct doubt *d, const struct record *r, uint64_t end)
+open_zone(struct doubt *d, const struct doubt_line *line)
 {
+	const struct record *r = line->record;
+	uint64_t last =
+	    line->carrier->longest == 0 ? UINT64_MAX : line->end + line->carrier->longest;
+
 	if (!d->zone) {
 		d->guesses = 0;
 		d->grace = 0;
 		d->first_ts = r->ts;
+		d->zone_last = 0;
 	}
 	d->zone = d->carried = true;
 	d->carrier_numbered = request_of(d, r).numbered;
 	buf_reset(&d->carrier);
 	buf_add(&d->carrier, r->part[PART_CONTEXT].p, r->part[PART_CONTEXT].len);
-	d->zone_end = end;
+	d->zone_end = line->end + line->carrier->raw;
+	if (last > d->zone_last)
+		d->zone_last = last;
 	d->zone_ts = r->ts;
 	d->zone_read_at = d->read_at;
 	d->orderly = 0;
@@ -379,16 +373,15 @@ open_zone(struct doubt *d, const struct record *r, uint64_t end)
 	    (struct zone_fate){.serial = d->serial, .latest = INT64_MIN};
 }
 
-/* A zone ends where no text reaches, and long after it was read. */
+/*
+ * A zone ends where no text reaches, and long after it was read.  A line that a
+ * text began ends with it, or with what the server writes behind it.
+ */
 static void
-outlive_zone(struct doubt *d, uint64_t offset)
+outlive_zone(struct doubt *d, const struct doubt_line *line)
 {
-	if (offset < d->last_offset) /* the log goes on in another file */
-		d->zone_end =
-		    d->zone_end > d->last_offset ? d->zone_end - d->last_offset : 0;
-	d->last_offset = offset;
-	d->beyond = offset > d->zone_end;
-	if (d->beyond && d->pack->request == NULL)
+	d->beyond = line->begin > d->zone_end;
+	if (line->end > d->zone_last || (d->beyond && d->pack->request == NULL))
 		d->zone = false;
 	if (d->read_at != INT64_MIN && d->zone_read_at != INT64_MIN &&
 	    d->read_at - d->zone_read_at >= STALE_MS)
@@ -536,16 +529,17 @@ contradicted(struct doubt *d, const struct request *q, bool closing)
 }
 
 enum doubt_verdict
-doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
-    const struct match *matches, size_t count, const char **why_r)
+doubt_line(struct doubt *d, const struct doubt_line *line, const char **why_r)
 {
+	const struct record *r = line->record;
+	const struct match *matches = line->matches;
+	size_t count = line->match_count;
 	struct request q = request_of(d, r);
 	bool closing = closes(matches, count);
-	uint64_t raw = raw_bytes(matches, count);
 	enum doubt_verdict verdict = DOUBT_NONE;
 
 	d->carried = d->settled = false;
-	outlive_zone(d, offset);
+	outlive_zone(d, line);
 	*why_r = contradiction(d, r, &q, closing && other_method(&q, matches, count));
 	if (*why_r != NULL)
 		return contradicted(d, &q, closing);
@@ -557,12 +551,12 @@ doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
 	    waited_rightly(d, r, &q, matches, count);
 	if (verdict != DOUBT_NONE) {
 		/* Without numbers nothing but its length ends a text; this one may go on. */
-		if (raw > 0 && d->pack->request == NULL)
-			d->zone_end = offset + r->part[PART_MESSAGE].len + raw;
+		if (line->carrier != NULL && d->pack->request == NULL)
+			d->zone_end = line->end + line->carrier->raw;
 		return verdict;
 	}
-	if (raw > 0)
-		open_zone(d, r, offset + r->part[PART_MESSAGE].len + raw);
+	if (line->carrier != NULL)
+		open_zone(d, line);
 	if (!imitates(matches, count))
 		return DOUBT_NONE;
 	*why_r = "an address or agent in it imitates a line of this kind";

@@ -21,8 +21,8 @@
 struct doubt;
 struct match;
 struct pack;
+struct pack_rule;
 struct record;
-struct slice;
 
 enum doubt_verdict {
 	DOUBT_NONE,  /* as trustworthy as the format allows */
@@ -34,13 +34,18 @@ enum doubt_verdict {
 struct doubt *doubt_new(const struct pack *pack);
 void doubt_free(struct doubt *d);
 
-/*
- * Judge a record that stands at offset (bytes; only differences count), with
- * the rules that it fits (none: a line that no rule cares about).  Records come
- * in the order of the log.  *why_r is a sentence for explain.
- */
-enum doubt_verdict doubt_record(struct doubt *d, uint64_t offset, const struct record *r,
-    const struct match *matches, size_t count, const char **why_r);
+/* A record, where it stands, and the rules that it fits (none: no rule cares). */
+struct doubt_line {
+	uint64_t begin, end; /* characters before and behind; only differences count */
+	const struct record *record;
+	const struct match *matches;
+	size_t match_count;
+	const struct pack_rule *carrier; /* by which it may carry a text; or NULL */
+};
+
+/* Judge the lines in the order of the log.  *why_r is a sentence for explain. */
+enum doubt_verdict doubt_line(
+    struct doubt *d, const struct doubt_line *line, const char **why_r);
 
 /* Whether the line taken last may have carried text: look at the line behind it as well. */
 bool doubt_carried(const struct doubt *d);

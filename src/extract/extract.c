@@ -620,6 +620,22 @@ extract_line(struct extract_log *log, const struct extract_line *line, struct ar
 	}
 }
 
+bool
+extract_holds(struct extract_log *log, const struct extract_line *line,
+    const struct match *m, struct arena *a)
+{
+	struct following f = {.log = log, .line = line, .match = m, .arena = a};
+	bool home;
+
+	f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
+	for (; f.with_count < m->rule->with_count; f.with_count++) {
+		f.with[f.with_count] = recall(&f, m->rule->with[f.with_count], &home);
+		if (f.with[f.with_count] == NULL)
+			return false;
+	}
+	return without_holds(&f);
+}
+
 void
 extract_log_clock(struct extract_log *log, int64_t now)
 {

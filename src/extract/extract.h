@@ -54,7 +54,8 @@ enum extract_outcome {
 	OUTCOME_ENDED,      /* the context ended; count memories were dropped */
 	OUTCOME_RESET,
 	OUTCOME_CARRIES, /* the line may carry a user's text that goes on behind it */
-	OUTCOME_DOUBTED  /* name: why the line may be a user's text; nothing follows */
+	OUTCOME_CARRIES_NONE, /* it would, but its request shows that there is none */
+	OUTCOME_DOUBTED /* name: why the line may be a user's text; nothing follows */
 };
 
 /* Called for each rule of a line; may be NULL. */
@@ -83,6 +84,13 @@ struct extract_log *extract_log_new(struct extract *x, const struct pack *pack);
  */
 void extract_line(struct extract_log *log, const struct extract_line *line,
     struct arena *a, struct account_events *out, extract_trace *trace, void *trace_arg);
+
+/*
+ * Whether what m's rule asks for in "with" and "without" holds for a line that
+ * was not taken yet.  The arena is for the time of the call.
+ */
+bool extract_holds(struct extract_log *log, const struct extract_line *line,
+    const struct match *m, struct arena *a);
 
 /*
  * The log has no line before the time now (UTC ms) that was not taken: it is

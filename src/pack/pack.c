@@ -449,8 +449,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "renews", "contextless", "raw", "suspect", "sentinel",
-	    "emit", NULL};
+	    "ends", "resets", "renews", "contextless", "raw", "longest", "suspect",
+	    "sentinel", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -471,6 +471,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->renews = text_of(l, g, "renews", false);
 	r->contextless = bool_of(l, g, "contextless");
 	r->raw = number_of(l, g, "raw");
+	r->longest = number_of(l, g, "longest");
 	r->suspect = bool_of(l, g, "suspect");
 	r->sentinel = bool_of(l, g, "sentinel");
 	r->emit = load_emit(l, g);
@@ -481,6 +482,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 		    r->name);
 	if (r->key != NULL && !r->remember)
 		wrong(l, g, "rule \"%s\": \"key\" goes with \"remember\"", r->name);
+	if (r->longest > 0 && r->raw == 0)
+		wrong(l, g, "rule \"%s\": \"longest\" goes with \"raw\"", r->name);
 }
 
 static void

@@ -144,11 +144,13 @@ struct pack_rule {
 	bool resets;
 	char *renews; /* what was told of this type may be told again; or NULL */
 	/*
-	 * Where users can forge lines: raw is how many bytes of a user's text may
-	 * stand at the line's end and go on, with newlines, behind it (doubt.h).
+	 * Where users can forge lines: raw is how many characters of a user's text
+	 * are expected at the line's end and, with newlines, behind it (doubt.h),
+	 * unless "with" and "without" say that there is none; longest is how many
+	 * there can be at all (0: nobody knows).
 	 * suspect: the line imitates another; nothing is told by it.
 	 */
-	uint64_t raw;
+	uint64_t raw, longest;
 	bool suspect;
 	bool sentinel;    /* a healthy log keeps showing lines that fit */
 	bool contextless; /* "without" holds too where the record has no context at all */

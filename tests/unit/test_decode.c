@@ -761,7 +761,7 @@ a_look_at_several_lines(void **state)
 	/* Lines that tell nothing leave it open. */
 	look(x, x->other, "x\n\ny");
 	look(x, x->other, "x\n\n" CRI_HEAD "P y\n");
-	assert_true(decoder_wrapped(x->other));
+	assert_int_equal(decoder_least(x->other, slice_of(CRI_HEAD "F hi")), 2);
 	assert_int_equal(
 	    feed(x, x->other, CRI_HEAD "F INFO[2026-11-23T09:46:28.829Z] hi"), 1);
 }

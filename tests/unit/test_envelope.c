@@ -135,9 +135,9 @@ what_looks_like_the_tail_is_not(void **state)
 	}
 }
 
-/* The bytes of a user are counted, not those that JSON makes of them. */
+/* The characters of a user are counted, not what JSON or UTF-8 makes of them. */
 static void
-least_bytes(void **state)
+least_characters(void **state)
 {
 	(void)state;
 	assert_int_equal(
@@ -151,6 +151,11 @@ least_bytes(void **state)
 	assert_int_equal(
 	    envelope_least(ENVELOPE_SYSLOG, slice_of("Nov 23 09:46:28 h t[1]: abc")), 3);
 	assert_int_equal(envelope_least(ENVELOPE_NONE, slice_of("abc")), 3);
+	assert_int_equal(
+	    envelope_least(ENVELOPE_NONE, slice_of("a\xc3\xa9\xe2\x82\xac")), 3);
+	assert_int_equal(envelope_least(ENVELOPE_DOCKER_JSON,
+			     slice_of(PIECE("\xc3\xa9\\u2028\\ud83d\\ude00\\n"))),
+	    3);
 }
 
 /* ---- CRI ------------------------------------------------------------------------ */
@@ -437,7 +442,7 @@ main(void)
 	    cmocka_unit_test(what_is_no_docker_line),
 	    cmocka_unit_test(nothing_may_stand_behind_it),
 	    cmocka_unit_test(what_looks_like_the_tail_is_not),
-	    cmocka_unit_test(least_bytes),
+	    cmocka_unit_test(least_characters),
 	    cmocka_unit_test(cri_line),
 	    cmocka_unit_test(what_is_no_cri_line),
 	    cmocka_unit_test(syslog_lines),

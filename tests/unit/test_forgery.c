@@ -32,7 +32,9 @@ static const char about[] =
     "rules = (\n"
     "{ name = \"started\"; match = \"started\"; remember = true; },\n"
     "{ name = \"enter\"; match = \"enter %{user_id:user}\"; remember = true; },\n"
-    "{ name = \"raw\"; match = \"refused .*\"; raw = 400; },\n"
+    "{ name = \"plain\"; match = \"asked [a-z]*\"; remember = true; },\n"
+    "{ name = \"raw\"; match = \"refused .*\"; without = \"plain\"; raw = 400; },\n"
+    "{ name = \"short\"; match = \"bounded .*\"; raw = 130; longest = 130; },\n"
     "{ name = \"login\"; match = \"done %{decimal} [A-Z]{1,10} login\";\n"
     "  with = \"enter\"; once = true; emit = { type = \"login\"; user_id = \"$user\"; }; },\n"
     "{ name = \"gone\"; match = \"done %{decimal} [A-Z]{1,10} gone %{user_id:user}\";\n"
@@ -383,6 +385,106 @@ neighbours_are_told(void **state)
 	end(&s);
 }
 
+/* Where no text can be longer, what ends further behind is told; nothing before. */
+static void
+length_ends_a_bounded_zone(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "bounded x");
+	login(&s, 1003, "ada");
+	login(&s, 1004, "ben");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "ada", true), 1);
+	assert_int_equal(told(&s, "ben", false), 1);
+	end(&s);
+}
+
+/* The bound is of characters: what has more bytes does not pass it. */
+static void
+a_bound_counts_characters(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "bounded x");
+	for (n = 0; n < 30; n++)
+		buf_adds(&s.text, "\xf0\x9f\x98\x80");
+	buf_adds(&s.text, "\n");
+	line(&s, "POST", 1003, "done 0.010 POST gone @victim:example.org");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", true), 1);
+	end(&s);
+}
+
+/* A bounded text within one that is not: the longer one counts. */
+static void
+a_bound_within_a_zone_is_no_bound(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1002, "started");
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 1002, "bounded x");
+	login(&s, 1005, "ada");
+	login(&s, 1006, "victim");
+	line(&s, "POST", 1002, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* Where the request wrote the same text escaped, nothing of it has a newline. */
+static void
+an_escaped_copy_clears(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "asked x");
+	line(&s, "POST", 1001, "refused x");
+	login(&s, 1002, "ada");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	line(&s, "POST", 1003, "asked x\\n");
+	line(&s, "POST", 1003, "refused x");
+	login(&s, 1004, "victim");
+	line(&s, "POST", 1003, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	end(&s);
+}
+
+/* A copy that a text holds is of no request: it clears nothing. */
+static void
+a_forged_copy_clears_nothing(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 1002, "asked x");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	line(&s, "POST", 1002, "asked x\\n");
+	line(&s, "POST", 1002, "refused x");
+	login(&s, 1004, "victim");
+	line(&s, "POST", 1002, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
 int
 main(void)
 {
@@ -397,6 +499,11 @@ main(void)
 	    cmocka_unit_test(a_zone_grows_old),
 	    cmocka_unit_test(what_is_to_come_was_not_written),
 	    cmocka_unit_test(neighbours_are_told),
+	    cmocka_unit_test(length_ends_a_bounded_zone),
+	    cmocka_unit_test(a_bound_counts_characters),
+	    cmocka_unit_test(a_bound_within_a_zone_is_no_bound),
+	    cmocka_unit_test(an_escaped_copy_clears),
+	    cmocka_unit_test(a_forged_copy_clears_nothing),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
