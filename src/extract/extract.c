@@ -626,6 +626,7 @@ extract_holds(struct extract_log *log, const struct extract_line *line,
 {
 	struct following f = {.log = log, .line = line, .match = m, .arena = a};
 	bool home;
+	size_t i;
 
 	f.with = arena_alloc(a, (m->rule->with_count + 1) * sizeof(*f.with));
 	for (; f.with_count < m->rule->with_count; f.with_count++) {
@@ -633,7 +634,10 @@ extract_holds(struct extract_log *log, const struct extract_line *line,
 		if (f.with[f.with_count] == NULL)
 			return false;
 	}
-	return without_holds(&f);
+	for (i = 0; i < m->rule->without_count; i++)
+		if (recall(&f, m->rule->without[i], &home) != NULL)
+			return false;
+	return true;
 }
 
 void

@@ -86,8 +86,8 @@ void extract_line(struct extract_log *log, const struct extract_line *line,
     struct arena *a, struct account_events *out, extract_trace *trace, void *trace_arg);
 
 /*
- * Whether what m's rule asks for in "with" and "without" holds for a line that
- * was not taken yet.  The arena is for the time of the call.
+ * Whether what m's rule asks for in "with" is remembered for a line that was not
+ * taken yet, and nothing of "without".  The arena is for the time of the call.
  */
 bool extract_holds(struct extract_log *log, const struct extract_line *line,
     const struct match *m, struct arena *a);
