@@ -383,9 +383,10 @@ rotated_names_that_the_glob_matches(void **state)
 {
 	struct bench *b = *state;
 
-	append(b, "one\n");
-	append_name(b, "log.1", "older\n");
 	append_name(b, "log-20260101", "oldest\n");
+	append_name(b, "log.1", "older\n");
+	wait_for_the_clock(b);
+	append(b, "one\n");
 	begin_glob(b, "log*");
 	settle(b);
 	move(b, "log.1", "log.2");
