@@ -12,7 +12,10 @@
 #define DOCKER_HEAD "{\"log\":\""
 #define DOCKER_TAIL "\",\"stream\":\""
 #define DOCKER_TAIL_REACH 256 /* it is looked for in so many bytes at the line's end */
+#define DOCKER_PIECE                                                                     \
+	(16 * 1024) /* but for the last of a line, or of a container's life */
 #define PRI_MAX 191
+#define ESCAPE_LEN strlen("#011")
 #define DAY_MS (24 * 3600 * 1000LL)
 #define YEARS_TRIED 9 /* one of them has a 29th of February */
 
@@ -98,6 +101,7 @@ read_docker(struct json_object *o, struct arena *a, struct wrapped *w_r)
 		return false;
 	w_r->inner = json_line_text(log, a);
 	w_r->partial = w_r->inner.len == 0 || w_r->inner.p[w_r->inner.len - 1] != '\n';
+	w_r->broken = w_r->partial && w_r->inner.len < DOCKER_PIECE;
 	if (!w_r->partial)
 		w_r->inner.len--;
 	return true;
@@ -200,6 +204,7 @@ open_cri(struct slice line, struct wrapped *w_r)
 	if (!take_cri_head(&c, &time, &w_r->stream, &w_r->partial) ||
 	    !read_time(time, &w_r->ms))
 		return false;
+	w_r->broken = false;
 	w_r->inner = rest_of(&c);
 	return true;
 }
@@ -376,6 +381,65 @@ open_syslog_3164(
 	return true;
 }
 
+/* The control character that rsyslog writes as "#011"; -1: p does not begin with one. */
+static int
+escaped_control(const char *p, const char *end)
+{
+	int c;
+
+	if ((size_t)(end - p) < ESCAPE_LEN || p[0] != '#' || p[1] < '0' || p[1] > '1' ||
+	    p[2] < '0' || p[2] > '7' || p[3] < '0' || p[3] > '7')
+		return -1;
+	c = (p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0');
+	return c < 0x20 || c == 0x7f ? c : -1;
+}
+
+/* The next one from p on, NULL where there is none. */
+static const char *
+next_escape(const char *p, const char *end)
+{
+	while ((p = memchr(p, '#', (size_t)(end - p))) != NULL)
+		if (escaped_control(p, end) == -1)
+			p++;
+		else
+			break;
+	return p;
+}
+
+static size_t
+count_escapes(struct slice text)
+{
+	const char *p = text.p, *end = text.p + text.len;
+	size_t n;
+
+	for (n = 0; (p = next_escape(p, end)) != NULL; n++)
+		p += ESCAPE_LEN;
+	return n;
+}
+
+/*
+ * Colours and tabs are what they were before the daemon escaped them.  So is a
+ * newline: it is within the record, and ends nothing.
+ */
+static struct slice
+without_escapes(struct slice text, struct arena *a)
+{
+	const char *p = text.p, *end = text.p + text.len, *hit = next_escape(p, end);
+	char *plain, *to;
+
+	if (hit == NULL)
+		return text;
+	plain = to = arena_alloc(a, text.len);
+	for (; hit != NULL; hit = next_escape(p, end)) {
+		memcpy(to, p, (size_t)(hit - p));
+		to += hit - p;
+		*to++ = (char)escaped_control(hit, end);
+		p = hit + ESCAPE_LEN;
+	}
+	memcpy(to, p, (size_t)(end - p));
+	return (struct slice){plain, (size_t)(to + (end - p) - plain)};
+}
+
 static bool
 open_syslog(struct slice line, const struct envelope_clock *clock, struct wrapped *w_r)
 {
@@ -383,7 +447,7 @@ open_syslog(struct slice line, const struct envelope_clock *clock, struct wrappe
 	bool pri;
 
 	w_r->stream = STREAM_STDOUT;
-	w_r->partial = false;
+	w_r->partial = w_r->broken = false;
 	if (!take_pri(&c, &pri))
 		return false;
 	if (pri && take(&c, "1 "))
@@ -406,7 +470,10 @@ envelope_open(enum envelope_kind kind, struct slice line,
 	case ENVELOPE_CRI:
 		return open_cri(line, w_r);
 	case ENVELOPE_SYSLOG:
-		return open_syslog(line, clock, w_r);
+		if (!open_syslog(line, clock, w_r))
+			return false;
+		w_r->inner = without_escapes(w_r->inner, a);
+		return true;
 	}
 	return false;
 }
@@ -446,7 +513,9 @@ envelope_least(enum envelope_kind kind, struct slice line)
 	case ENVELOPE_CRI:
 		return open_cri(line, &w) ? utf8_length(w.inner) : 0;
 	case ENVELOPE_SYSLOG:
-		return open_syslog(line, NULL, &w) ? utf8_length(w.inner) : 0;
+		if (!open_syslog(line, NULL, &w))
+			return 0;
+		return utf8_length(w.inner) - (ESCAPE_LEN - 1) * count_escapes(w.inner);
 	case ENVELOPE_AUTO:
 	case ENVELOPE_NONE:
 		break;

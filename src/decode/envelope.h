@@ -28,6 +28,8 @@ struct wrapped {
 	int64_t ms;         /* UTC, of the envelope; INT64_MIN if it has none */
 	unsigned stream;
 	bool partial; /* inner goes on in the next envelope of its stream */
+	bool broken;  /* and is shorter than what is ever cut off: unless that one is of
+			 the same time, the writer ended here */
 };
 
 /* What tells the year of a stamp that has none. */
@@ -38,8 +40,8 @@ struct envelope_clock {
 };
 
 /*
- * Take the envelope off: true and *w_r, whose inner lies in line or in the
- * arena; false where line is in no envelope of this kind.  Without a clock a
+ * Take the envelope off, and undo what it did to the text: true and *w_r, whose
+ * inner lies in line or in the arena; false where line is in no envelope of this kind.  Without a clock a
  * stamp that names no year is no time.
  */
 bool envelope_open(enum envelope_kind kind, struct slice line,

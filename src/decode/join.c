@@ -11,6 +11,8 @@ struct pieces {
 	bool open;       /* at least one piece was taken */
 	bool gap;        /* the line that ends next may be a rest */
 	bool drop;       /* this line is passed over */
+	bool broken;     /* it goes on only with a piece of last_ms */
+	int64_t last_ms; /* of the last piece */
 	unsigned others; /* lines of the other stream since the gap */
 	uint64_t order;
 	struct line_place first;
@@ -89,6 +91,13 @@ add_piece(struct join *j, struct pieces *s, const struct wrapped *w, struct line
 	buf_add(&s->text, w->inner.p, w->inner.len);
 }
 
+/* What was written behind a line without its end is none of it. */
+static void
+abandon(struct pieces *s)
+{
+	s->open = s->gap = s->drop = false;
+}
+
 bool
 join_take(struct join *j, const struct wrapped *w, struct line_place at,
     struct slice *line_r, struct line_place *place_r, bool *joined_r)
@@ -97,6 +106,10 @@ join_take(struct join *j, const struct wrapped *w, struct line_place at,
 	bool dropped;
 
 	j->taken++;
+	if (s->open && s->broken && w->ms != s->last_ms)
+		abandon(s);
+	s->broken = w->broken;
+	s->last_ms = w->ms;
 	*joined_r = s->open;
 	if (w->partial || s->open)
 		add_piece(j, s, w, at);

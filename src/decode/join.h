@@ -34,7 +34,8 @@ void join_gap(struct join *j);
  * Take the next envelope of a log.  true: a line ends with it, *line_r (in the
  * join, until its next call, or in w), which began at *place_r; *joined_r: it
  * came in pieces.  false: it goes on, or is passed over (for its length, more
- * than LINE_MAX_BYTES, or for a gap).
+ * than LINE_MAX_BYTES, or for a gap).  A line whose writer ended in the middle of
+ * it is forgotten.
  */
 bool join_take(struct join *j, const struct wrapped *w, struct line_place at,
     struct slice *line_r, struct line_place *place_r, bool *joined_r);

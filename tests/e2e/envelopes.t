@@ -119,8 +119,20 @@ def check_cuts(tap, folder):
                    "a forged piece %s in %s" % (what, make.__name__), out.stdout)
             tap.equal("2 lines of more than 1 MiB" in out.stderr, size > 1 << 20,
                       "lines that are too long are counted (%d, %s)" % (size, make.__name__))
+    escaped = b"#012".join((head + b"x",) + FORGED) + b"\n"
+    tap.equal(told(folder, wrap.syslog_3164(escaped, clock_of())), [],
+              "a newline that syslog escaped begins no line")
     plain = b"".join(line + b"\n" for line in FORGED)
     tap.equal(len(told(folder, wrap.cri(plain, clock_of()))), 1, "while whole lines would tell")
+
+
+def check_ends(tap, folder):
+    """Of a line that its container did not live to end nothing is told; the next one is whole."""
+    half = wrap.docker(LINE % (1, b"x") + b"half of a line\n", clock_of())
+    half = half.replace(b'\\n","stream"', b'","stream"')
+    plain = b"".join(line + b"\n" for line in FORGED)
+    got = told(folder, half + wrap.docker(plain, clock_of()))
+    tap.equal(len(got), 1, "a container that ended within a line does not spoil the next one's")
 
 
 def check_named(tap, folder):
@@ -244,6 +256,7 @@ def main():
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
         check_cuts(tap, folder)
+        check_ends(tap, folder)
         check_named(tap, folder)
         check_places(tap, folder)
     check_restart(tap)

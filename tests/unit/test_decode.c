@@ -706,6 +706,25 @@ syslog_around_text(void **state)
 	    feed(x, x->synapse, "Nov 23 09:46:29 host synapse[1]: " TEXT), 1);
 }
 
+/* Colours are colours again; a newline is within its record, and begins no other. */
+static void
+escapes_of_syslog(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(feed(x, x->other,
+			     "Nov 23 09:46:28 h t[1]: #033[36mINFO#033[0m["
+			     "2026-11-23T09:46:28.829Z] a#011b"),
+	    1);
+	assert_slice(x->r.part[PART_LEVEL], "INFO");
+	assert_slice(x->r.part[PART_MESSAGE], "a\tb");
+	assert_int_equal(
+	    feed(x, x->synapse, "Nov 23 09:46:28 h t[1]: " TEXT "#012" TEXT), 1);
+	assert_slice(x->r.part[PART_CONTEXT], "POST-7");
+	assert_slice(x->r.part[PART_MESSAGE],
+	    "Logging in user @erin:example.org on device HOBBIT\n" TEXT);
+}
+
 /* Many a bare line begins with a time, a word and another with a colon. */
 static void
 a_record_is_no_syslog(void **state)
@@ -1000,6 +1019,7 @@ main(void)
 	    test(no_envelope_where_there_was_none),
 	    test(cri_around_text),
 	    test(syslog_around_text),
+	    test(escapes_of_syslog),
 	    test(a_record_is_no_syslog),
 	    test(an_envelope_that_is_configured),
 	    test(a_look_at_several_lines),

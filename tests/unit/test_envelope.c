@@ -135,6 +135,32 @@ what_looks_like_the_tail_is_not(void **state)
 	}
 }
 
+/* Docker cuts at 16 KiB, and nowhere else. */
+static void
+a_piece_that_is_no_cut(void **state)
+{
+	const size_t sizes[] = {1, 16383, 16384, 20000};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		char *text = arena_alloc(*state, sizes[i] + 1);
+
+		memset(text, 'x', sizes[i]);
+		text[sizes[i]] = '\0';
+		assert_true(envelope_open(ENVELOPE_DOCKER_JSON,
+		    slice_of(arena_printf(
+			*state, "{\"log\":\"%s\",\"stream\":\"stdout\"," TIME "}", text)),
+		    NULL, *state, &w));
+		assert_true(w.partial);
+		assert_int_equal(w.broken, sizes[i] < 16384);
+	}
+	/* A whole line is never one. */
+	assert_true(envelope_open(
+	    ENVELOPE_DOCKER_JSON, slice_of(PIECE("x\\n")), NULL, *state, &w));
+	assert_false(w.broken);
+}
+
 /* The characters of a user are counted, not what JSON or UTF-8 makes of them. */
 static void
 least_characters(void **state)
@@ -253,6 +279,42 @@ syslog_lines(void **state)
 			    w.inner.p, (long long)w.ms);
 		assert_false(w.partial);
 	}
+}
+
+/* rsyslog escapes what is no text; what only looks like it stays. */
+static void
+control_characters_of_syslog(void **state)
+{
+	static const struct {
+		const char *text, *inner;
+	} cases[] = {
+	    {"#033[32mINFO#033[0m a#011b#177", "\033[32mINFO\033[0m a\tb\177"},
+	    {"a#012b#015", "a\nb\r"},
+	    {"#001#037", "\001\037"},
+	    {"#040 #200 #178 #018 #08 #01", "#040 #200 #178 #018 #08 #01"},
+	    {"##011#011#", "#\t\t#"},
+	    {"#", "#"},
+	    {"", ""},
+	};
+	struct arena *a = *state;
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slice line =
+		    slice_of(arena_printf(a, "Nov 23 10:00:44 h t: %s", cases[i].text));
+
+		assert_true(envelope_open(ENVELOPE_SYSLOG, line, NULL, a, &w));
+		if (!slice_is(w.inner, cases[i].inner))
+			fail_msg("%s: %.*s", cases[i].text, (int)w.inner.len, w.inner.p);
+		assert_int_equal(envelope_least(ENVELOPE_SYSLOG, line), w.inner.len);
+	}
+	assert_true(envelope_open(
+	    ENVELOPE_SYSLOG, slice_of("<1>1 - h a p m - a#012b"), NULL, a, &w));
+	assert_true(slice_is(w.inner, "a\nb"));
+	/* What others wrote around a line, they did not escape. */
+	assert_true(open_cri(a, "2026-11-23T10:00:44Z stdout F a#012b", &w));
+	assert_true(slice_is(w.inner, "a#012b"));
 }
 
 static void
@@ -438,6 +500,7 @@ main(void)
 	    cmocka_unit_test(docker_line_with_labels),
 	    cmocka_unit_test(only_one_newline_is_docker_s),
 	    cmocka_unit_test(a_piece_of_a_line_is_no_line),
+	    cmocka_unit_test(a_piece_that_is_no_cut),
 	    cmocka_unit_test(nul_and_odd_bytes_survive),
 	    cmocka_unit_test(what_is_no_docker_line),
 	    cmocka_unit_test(nothing_may_stand_behind_it),
@@ -446,6 +509,7 @@ main(void)
 	    cmocka_unit_test(cri_line),
 	    cmocka_unit_test(what_is_no_cri_line),
 	    cmocka_unit_test(syslog_lines),
+	    cmocka_unit_test(control_characters_of_syslog),
 	    cmocka_unit_test(what_is_no_syslog_line),
 	    cmocka_unit_test(the_year_of_a_stamp),
 	    cmocka_unit_test(no_envelope_never_opens),

@@ -151,6 +151,49 @@ behind_a_gap_a_line_may_be_a_rest(void **state)
 	assert_int_equal(join_long_lines(x->j), 0);
 }
 
+static bool
+take_at(struct fixture *x, const char *text, bool partial, bool broken, int64_t ms)
+{
+	const struct wrapped w = {
+	    .inner = slice_of(text), .partial = partial, .broken = broken, .ms = ms};
+
+	return join_take(x->j, &w, (struct line_place){FILE_KEY, x->offset++}, &x->line,
+	    &x->place, &x->joined);
+}
+
+/* A container dies in the middle of a line, and another one writes on. */
+static void
+a_writer_that_ended(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_false(take_at(x, "long", true, false, 1));
+	assert_false(take_at(x, "half", true, true, 1));
+	assert_true(take_at(x, "next", false, false, 2));
+	assert_true(slice_is(x->line, "next"));
+	assert_false(x->joined);
+	assert_int_equal(x->place.offset, 2);
+	assert_false(join_waits(x->j));
+
+	/* The next one begins with pieces; and dies as well. */
+	assert_false(take_at(x, "half", true, true, 3));
+	assert_false(take_at(x, "a", true, false, 4));
+	assert_true(take_at(x, "b", false, false, 5));
+	assert_true(slice_is(x->line, "ab"));
+	assert_int_equal(x->place.offset, 4);
+
+	/* A piece of the same time is of the same line. */
+	assert_false(take_at(x, "a", true, true, 6));
+	assert_true(take_at(x, "b", false, false, 6));
+	assert_true(slice_is(x->line, "ab"));
+
+	/* And behind a gap what follows is whole. */
+	join_gap(x->j);
+	assert_false(take_at(x, "rest", true, true, 7));
+	assert_true(take_at(x, "line", false, false, 8));
+	assert_true(slice_is(x->line, "line"));
+}
+
 /* A stream on which nothing comes is not waited for, else each line would cost more for ever. */
 static void
 a_gap_ends_on_a_silent_stream(void **state)
@@ -176,6 +219,7 @@ main(void)
 	    test(pieces_of_two_streams),
 	    test(a_line_that_is_too_long),
 	    test(behind_a_gap_a_line_may_be_a_rest),
+	    test(a_writer_that_ended),
 	    test(a_gap_ends_on_a_silent_stream),
 	};
 

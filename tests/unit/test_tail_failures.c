@@ -300,23 +300,6 @@ three_pieces_of_a_line(void **state)
 	assert_int_equal(b->finals, 0);
 }
 
-/* The first sight is in the middle of a line: it is told whole, once. */
-static void
-begins_within_a_line(void **state)
-{
-	struct bench *b = *state;
-
-	b->start = TAIL_START_END;
-	append(b, "old\no");
-	begin(b);
-	settle(b);
-	append(b, "n");
-	settle(b);
-	assert_told(b, "");
-	append(b, "e\ntwo\nthree\n");
-	run_until(b, told_three);
-}
-
 static size_t
 peak_memory(void)
 {
@@ -651,7 +634,6 @@ main(void)
 	    TEST(deleted_while_nothing_is_taken),
 	    TEST(link_retargeted_while_behind),
 	    TEST(three_pieces_of_a_line),
-	    TEST(begins_within_a_line),
 	    TEST(endless_line),
 	    TEST(bytes_of_no_text),
 	    TEST(rotated_names_that_the_glob_matches),
