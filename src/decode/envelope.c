@@ -1,6 +1,7 @@
 #include "decode/envelope.h"
 
 #include <json-c/json.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -305,10 +306,28 @@ last_before(const struct yearless *y, const struct envelope_clock *clock, int64_
 	return false;
 }
 
+/* The one that is nearest to the line before. */
+static bool
+nearest(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	const int64_t last = clock->last_ms;
+	int64_t best = INT64_MAX, ms;
+	int year = timestamp_year(last), i;
+
+	for (i = 1 - YEARS_TRIED; i < YEARS_TRIED; i++) {
+		if (!in_year(y, year + i, clock, &ms) || llabs(ms - last) >= best)
+			continue;
+		best = llabs(ms - last);
+		*ms_r = ms;
+	}
+	return best != INT64_MAX;
+}
+
 /*
  * The first such time that is not before the line before, but for a day; the
  * file's own time is a bound, lest a clock that was set back by more makes a
- * year pass.
+ * year pass.  Where the line before is of a later day than the file, one of the
+ * two clocks was wrong.
  */
 static bool
 tell_year(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
@@ -318,12 +337,13 @@ tell_year(const struct yearless *y, const struct envelope_clock *clock, int64_t 
 
 	if (last == INT64_MIN)
 		return last_before(y, clock, ms_r);
+	if (last > clock->mtime_ms + DAY_MS)
+		return nearest(y, clock, ms_r);
 	year = timestamp_year(last) - 1;
 	for (i = 0; i < YEARS_TRIED; i++)
 		if (in_year(y, year + i, clock, ms_r) && *ms_r >= last - DAY_MS)
 			break;
-	if (i < YEARS_TRIED &&
-	    (*ms_r <= clock->mtime_ms + DAY_MS || last > clock->mtime_ms + DAY_MS))
+	if (i < YEARS_TRIED && *ms_r <= clock->mtime_ms + DAY_MS)
 		return true;
 	return last_before(y, clock, ms_r);
 }

@@ -831,12 +831,14 @@ nuls_before_a_line(void **state)
 
 /* ---- time ------------------------------------------------------------------- */
 
-#define AT(clock) "2026-10-25 " clock ",000 - a - 1 - INFO - x - y"
+#define ON(time) time ",000 - a - 1 - INFO - x - y"
+#define AT(clock) ON("2026-10-25 " clock)
 
 static void
 local_times(void **state)
 {
 	const int64_t hour = 3600000, first = 1792888200000; /* 02:30 summer time */
+	const int64_t spring = 1806195600000; /* 03:00, which follows 01:59 */
 	struct fixture *x = *state;
 	struct zone *berlin;
 	struct decoder *d;
@@ -858,6 +860,15 @@ local_times(void **state)
 	assert_int_equal(feed(x, d, AT("01:00:00")), 1);
 	assert_int_equal(feed(x, d, AT("02:30:00")), 1);
 	assert_int_equal(x->r.ts, first);
+	/* It is set forward by hours, and back again; and leaps in spring by itself. */
+	assert_int_equal(feed(x, d, AT("12:00:00")), 1);
+	assert_int_equal(x->r.ts, first + 10 * hour + hour / 2);
+	assert_int_equal(feed(x, d, AT("06:00:00")), 1);
+	assert_int_equal(x->r.ts, first + 4 * hour + hour / 2);
+	assert_int_equal(feed(x, d, ON("2027-03-28 01:59:59")), 1);
+	assert_int_equal(x->r.ts, spring - 1000);
+	assert_int_equal(feed(x, d, ON("2027-03-28 03:00:00")), 1);
+	assert_int_equal(x->r.ts, spring);
 	/* From the last run, or from the envelope. */
 	decoder_set_last_ts(d, first + hour);
 	assert_int_equal(feed(x, d, AT("02:30:00")), 1);

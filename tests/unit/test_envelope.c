@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -349,6 +350,8 @@ stamp_ms(struct arena *a, const char *stamp, int64_t last_ms, int64_t mtime_ms)
 
 #define NEW_YEAR 1798761600000 /* 2027-01-01 */
 #define LEAP_DAY 1709164800000 /* 2024-02-29 */
+#define SPRING 1774746000000   /* 2026-03-29 01:00: 02:00 in Berlin is 03:00 */
+#define AUTUMN 1792890000000   /* 2026-10-25 01:00: 03:00 in Berlin is 02:00 */
 
 static void
 the_year_of_a_stamp(void **state)
@@ -386,6 +389,69 @@ the_year_of_a_stamp(void **state)
 	assert_int_equal(stamp_ms(*state, "Feb 29 00:00:00", none, NEW_YEAR), LEAP_DAY);
 	assert_int_equal(
 	    stamp_ms(*state, "Feb 29 00:00:00", LEAP_DAY - second, NEW_YEAR), LEAP_DAY);
+	assert_int_equal(stamp_ms(*state, "Mar  1 00:00:00", LEAP_DAY + DAY_MS - second,
+			     LEAP_DAY + DAY_MS),
+	    LEAP_DAY + DAY_MS);
+	assert_int_equal(stamp_ms(*state, "Mar  1 00:00:00", LEAP_DAY + 365 * DAY_MS,
+			     LEAP_DAY + 366 * DAY_MS),
+	    LEAP_DAY + 366 * DAY_MS);
+}
+
+/* The clock is months ahead, the file system's too, and is set right. */
+static void
+a_clock_that_was_ahead(void **state)
+{
+	const int64_t right = NEW_YEAR + 10 * DAY_MS, ahead = right + 70 * DAY_MS;
+
+	assert_int_equal(stamp_ms(*state, "Mar 22 00:00:00", right, ahead), ahead);
+	assert_int_equal(stamp_ms(*state, "Jan 11 00:00:00", ahead, right), right);
+	assert_int_equal(
+	    stamp_ms(*state, "Jan 12 00:00:00", right, right), right + DAY_MS);
+	/* Over New Year, in both directions. */
+	assert_int_equal(stamp_ms(*state, "Dec 31 00:00:00", ahead, NEW_YEAR - DAY_MS),
+	    NEW_YEAR - DAY_MS);
+	assert_int_equal(
+	    stamp_ms(*state, "Jan  1 00:00:00", NEW_YEAR - 1000, NEW_YEAR - 40 * DAY_MS),
+	    NEW_YEAR);
+	assert_int_equal(
+	    stamp_ms(*state, "Feb 29 00:00:00", LEAP_DAY + 5 * DAY_MS, LEAP_DAY),
+	    LEAP_DAY);
+}
+
+/* New Year and both changes of summer time in a zone of their own. */
+static void
+stamps_of_a_zone(void **state)
+{
+	static const struct {
+		const char *stamp;
+		int64_t last_ms, ms;
+	} cases[] = {
+	    {"Dec 31 23:59:59", NEW_YEAR - 3602000, NEW_YEAR - 3601000},
+	    {"Jan  1 00:00:00", NEW_YEAR - 3601000, NEW_YEAR - 3600000},
+	    {"Jan  1 01:00:00", NEW_YEAR - 1000, NEW_YEAR},
+	    {"Mar 29 03:00:00", SPRING - 1000, SPRING},
+	    {"Mar 29 01:59:59", SPRING - 2000, SPRING - 1000},
+	    {"Oct 25 02:30:00", AUTUMN - 3600000, AUTUMN - 1800000},
+	    {"Oct 25 02:30:00", AUTUMN - 600000, AUTUMN + 1800000},
+	    {"Oct 25 03:00:00", AUTUMN + 1800000, AUTUMN + 3600000},
+	};
+	struct zone *utc = zone;
+	size_t i;
+
+	if (access("/usr/share/zoneinfo/Europe/Berlin", R_OK) == -1)
+		skip();
+	zone = zone_open("Europe/Berlin", NULL);
+	assert_non_null(zone);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (stamp_ms(*state, cases[i].stamp, cases[i].last_ms,
+			cases[i].last_ms + DAY_MS) != cases[i].ms)
+			fail_msg("%s (%zu)", cases[i].stamp, i);
+	/* The first line of a log, whose file was written in the old year of UTC. */
+	assert_int_equal(
+	    stamp_ms(*state, "Jan  1 00:30:00", INT64_MIN, NEW_YEAR - 900000),
+	    NEW_YEAR - 1800000);
+	zone_close(zone);
+	zone = utc;
 }
 
 /* ---- any -------------------------------------------------------------------------- */
@@ -512,6 +578,8 @@ main(void)
 	    cmocka_unit_test(control_characters_of_syslog),
 	    cmocka_unit_test(what_is_no_syslog_line),
 	    cmocka_unit_test(the_year_of_a_stamp),
+	    cmocka_unit_test(a_clock_that_was_ahead),
+	    cmocka_unit_test(stamps_of_a_zone),
 	    cmocka_unit_test(no_envelope_never_opens),
 	    cmocka_unit_test(lines_cut_anywhere),
 	};

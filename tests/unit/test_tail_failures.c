@@ -608,15 +608,14 @@ piece_half_compressed(void **state)
 	move(b, "log", "log.1");
 	copy(b, "log.1", "spare");
 	pack(b, "spare", "log.1.gz");
+	truncate_to(b, "log.1.gz", 20);
 	append(b, "three\n");
 	begin(b);
 	run_until(b, told_three);
-	settle(b);
-	delete (b, "log.1");
+	pack(b, "log.1", "log.1.gz");
 	settle(b);
 	append(b, "four\n");
 	run_until(b, told_four);
-	assert_told(b, "one\ntwo\nthree\nfour\n");
 	assert_int_equal(b->gaps, 0);
 }
 
