@@ -3,9 +3,9 @@
 packages_build="gcc make autoconf automake pkg-config libc6-dev \
 libpcre2-dev libcurl4-openssl-dev libjson-c-dev libconfig-dev libsqlite3-dev \
 libyaml-dev libmicrohttpd-dev libevent-dev zlib1g-dev libzstd-dev liblzma-dev \
-libxxhash-dev libpq-dev uthash-dev tzdata python3"
+libxxhash-dev libpq-dev libsystemd-dev uthash-dev tzdata python3"
 packages_check="libcmocka-dev clang-format cppcheck mandoc nghttp2-server openssl \
-postgresql shellcheck valgrind"
+postgresql shellcheck systemd-journal-remote valgrind"
 
 # install_packages PACKAGE...: install those that are not there, asking nothing.
 install_packages() {

@@ -441,6 +441,26 @@ check_pipe(struct check *c, const struct config_log *log)
 		fine("%s: shows when something is written", log->path);
 }
 
+/* Its newest entries: a journal reaches further back than what runs now. */
+static void
+check_journal(struct check *c, const struct config_log *log)
+{
+	const struct looked l = {log, log->path};
+	struct buf lines = {0};
+	struct err e;
+
+	if (journal_look(&log->journal, LOOK_LINES, &lines, &e) == -1)
+		problem(c, "%s:%u: %s", c->config->path, log->line, e.text);
+	else if (lines.len == 0)
+		warning(
+		    "%s: no entry of it can be read: is the unit's name right, and may "
+		    "hearsay read the journal (as a member of the group systemd-journal)?",
+		    log->path);
+	else
+		check_lines(c, &l, (struct slice){lines.p, lines.len});
+	buf_free(&lines);
+}
+
 static void
 check_log(struct check *c, const struct config_log *log)
 {
@@ -452,6 +472,10 @@ check_log(struct check *c, const struct config_log *log)
 		    c->config->path, log->line, log->pack);
 	if (log->kind == LOG_FIFO) {
 		check_pipe(c, log);
+		return;
+	}
+	if (log->kind == LOG_JOURNAL) {
+		check_journal(c, log);
 		return;
 	}
 	if (glob(log->path, GLOB_NOMAGIC, NULL, &found) != 0)

@@ -23,6 +23,8 @@ kind_name(enum format_kind kind)
 		return "json";
 	case FORMAT_LOGFMT:
 		return "logfmt";
+	case FORMAT_JOURNAL:
+		return "journal";
 	}
 	return "";
 }

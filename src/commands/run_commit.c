@@ -81,7 +81,8 @@ set_resume(const struct log *log, struct checkpoint *cps, size_t count)
 			behind = true;
 		}
 	}
-	tail_log_needs(log->tail_log, needed ? file : 0);
+	if (log->tail_log != NULL)
+		tail_log_needs(log->tail_log, needed ? file : 0);
 }
 
 /* What is wrong with it is stored when it changes: status tells it, too. */
@@ -116,6 +117,24 @@ say_health(struct log *log)
 	log->found = NULL;
 }
 
+/* The checkpoints of log, as tail_checkpoints tells them; false: it has no positions. */
+static bool
+positions_of(const struct log *log, struct checkpoint **cps_r, size_t *count_r)
+{
+	struct checkpoint cp;
+
+	if (log->tail_log != NULL) {
+		tail_checkpoints(log->tail_log, cps_r, count_r);
+		return true;
+	}
+	if (log->source == NULL || !source_checkpoint(log->source, &cp))
+		return false;
+	*cps_r = xmalloc(sizeof(cp));
+	**cps_r = cp;
+	*count_r = 1;
+	return true;
+}
+
 static int
 put_positions(struct run *r, int64_t now, struct err *e)
 {
@@ -125,9 +144,8 @@ put_positions(struct run *r, int64_t now, struct err *e)
 	int ok = 0;
 
 	for (log = r->logs; log != NULL && ok == 0; log = log->next) {
-		if (!log->dirty || log->tail_log == NULL)
+		if (!log->dirty || !positions_of(log, &cps, &count))
 			continue;
-		tail_checkpoints(log->tail_log, &cps, &count);
 		set_resume(log, cps, count);
 		ok = store_put_checkpoints(r->store, log->path, cps, count, now, e);
 		checkpoints_free(cps, count);

@@ -8,13 +8,17 @@
 #include "base/say.h"
 #include "base/zone.h"
 #include "commands/commands.h"
+#include "commands/patterns.h"
 #include "commands/run.h"
 #include "commands/teller.h"
 #include "config/config.h"
 #include "store/store.h"
+#include "tail/journal.h"
 #include "tail/pipe.h"
 #include "tail/source.h"
 #include "tail/tail.h"
+
+#define LOOK_ENTRIES 200 /* of a unit, to find its pack */
 
 static int
 take_lines(void *arg, const struct tail_chunk *c)
@@ -190,12 +194,76 @@ follow_pipe(struct run *r, const struct config_server *server,
 	return log->source == NULL ? -1 : 0;
 }
 
+/*
+ * The next entry is a whole line, but for the rest of one of more than 48 KiB
+ * whose beginning is gone; to pass it over would lose a line nearly each time.
+ */
+static void
+entries_lost(void *arg, const char *why)
+{
+	const struct log *log = arg;
+
+	say(LOG_WARNING, "log=%s gap: %s", log->path, why);
+}
+
+/* By what it has already, for single entries say little. */
+static int
+find_pack_of_unit(struct log *log, struct err *e)
+{
+	const struct pack *pack;
+	struct buf lines = {0};
+
+	if (journal_look(&log->config->journal, LOOK_ENTRIES, &lines, e) == -1)
+		return -1;
+	if (lines.len == 0)
+		say(LOG_WARNING,
+		    "log=%s no entry of it can be read: is the unit's name right, and may "
+		    "hearsay read the journal (as a member of the group systemd-journal)?",
+		    log->path);
+	else if (log->teller_log == NULL) {
+		pack = patterns_find_in(
+		    &log->run->packs, ENVELOPE_JOURNAL, lines.p, lines.len);
+		if (pack != NULL)
+			run_use_pack(log, pack);
+	}
+	buf_free(&lines);
+	return 0;
+}
+
+static int
+follow_journal(struct run *r, const struct config_server *server,
+    const struct config_log *config, struct err *e)
+{
+	const struct source_hooks hooks = {
+	    .lines = take_from_source, .gap = entries_lost};
+	struct log *log = new_log(r, server, config, config->path, e);
+	struct checkpoint *cps = NULL;
+	size_t count;
+
+	if (log == NULL)
+		return -1;
+	if (find_pack_of_unit(log, e) == -1)
+		return err_add(e, "%s:%u", r->config->path, config->line);
+	if (known_of(log, &cps, &count, e) == -1)
+		return -1;
+	log->source = journal_open(r->base, &config->journal, log->path, config->start,
+	    count > 0 ? &cps[count - 1] : NULL, &hooks, log, e);
+	checkpoints_free(cps, count);
+	if (log->source == NULL)
+		return err_add(e, "%s:%u", r->config->path, config->line);
+	/* Where it began is known to the next start, whatever happens to this one. */
+	run_commit_within(log, 0);
+	return 0;
+}
+
 static int
 follow_log(struct run *r, const struct config_server *server,
     const struct config_log *config, struct err *e)
 {
 	if (config->kind == LOG_FIFO)
 		return follow_pipe(r, server, config, e);
+	if (config->kind == LOG_JOURNAL)
+		return follow_journal(r, server, config, e);
 	return is_glob(config->path) ? follow_glob(r, server, config, e)
 				     : follow_path(r, server, config, e);
 }

@@ -110,7 +110,7 @@ run_lines(struct log *log, const struct tail_chunk *c)
 		return 1;
 	}
 	log->file = c->file;
-	log->end = c->offset + c->len;
+	log->end = c->offset + (log->source == NULL ? c->len : 1);
 	if (find_pack(log, c)) {
 		const struct teller_chunk chunk = {.file = c->file,
 		    .offset = c->offset,
@@ -118,7 +118,8 @@ run_lines(struct log *log, const struct tail_chunk *c)
 		    .len = c->len,
 		    .again = c->again,
 		    .fallback_ms = c->mtime_ms,
-		    .gap = log->gap || (log->fresh && c->offset > 0)};
+		    .gap =
+			log->gap || (log->fresh && c->offset > 0 && log->source == NULL)};
 
 		if (!log->looked && c->offset > 0 && log->source == NULL)
 			look_at_head(log);

@@ -62,6 +62,13 @@ lag_of(const struct checkpoint *cp)
 	return lag;
 }
 
+/* The place of a log in the journal is a cursor, and no path. */
+static bool
+is_cursor(const struct checkpoint *cp)
+{
+	return cp != NULL && cp->path != NULL && strncmp(cp->path, "s=", 2) == 0;
+}
+
 enum registered { REGISTERED, UNREGISTERED, UNREADABLE };
 
 static enum registered
@@ -111,6 +118,9 @@ print_log(const struct status *s, const struct store_log_status *l)
 	printf("log %s\n", l->log);
 	if (cp == NULL)
 		printf("  position      no file yet\n");
+	else if (is_cursor(cp))
+		printf("  position      behind entry %" PRIu64 " of the journal\n",
+		    cp->offset - 1);
 	else if (lag.known)
 		printf("  position      %" PRIu64 " of %" PRIu64 " bytes, %" PRIu64
 		       " behind\n",
@@ -245,7 +255,7 @@ log_value(const struct store_log_status *l)
 	struct lag lag = lag_of(l->newest);
 
 	put(o, "log", json_object_new_string(l->log));
-	put(o, "file",
+	put(o, is_cursor(l->newest) ? "cursor" : "file",
 	    l->newest == NULL || l->newest->path == NULL
 		? NULL
 		: json_object_new_string(l->newest->path));

@@ -144,6 +144,7 @@ static const struct word envelope_words[] = {
     {"docker", ENVELOPE_DOCKER_JSON},
     {"cri", ENVELOPE_CRI},
     {"syslog", ENVELOPE_SYSLOG},
+    {"journal", ENVELOPE_JOURNAL},
     {0},
 };
 
@@ -153,8 +154,17 @@ static const struct word log_kind_words[] = {
     {0},
 };
 
+static const struct setting journal_settings[] = {
+    TEXT("unit", KIND_TEXT, config_log, journal.unit, true),
+    TEXT("identifier", KIND_TEXT, config_log, journal.identifier, false),
+    TEXT("namespace", KIND_TEXT, config_log, journal.namespace, false),
+    TEXT("directory", KIND_PATH, config_log, journal.directory, false),
+    {0},
+};
+
 static const struct setting log_settings[] = {
-    TEXT("path", KIND_PATH, config_log, path, true),
+    TEXT("path", KIND_PATH, config_log, path, false),
+    {.name = "journal", .kind = KIND_GROUP, .inner = journal_settings},
     TEXT("pack", KIND_TEXT, config_log, pack, false),
     TEXT("timezone", KIND_TEXT, config_log, timezone, false),
     WORD("start", config_log, start, start_words, false),
@@ -530,6 +540,63 @@ check_pipe(struct reading *r, const config_setting_t *path, struct config_log *l
 	}
 }
 
+/* Of letters, digits and what else systemd allows, with the kind of unit at its end. */
+static bool
+is_unit(const char *s)
+{
+	static const char allowed[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@";
+	const char *dot = strrchr(s, '.');
+
+	return s[strspn(s, allowed)] == '\0' && dot != NULL && dot != s && dot[1] != '\0';
+}
+
+/* What the log in the journal is called, in the store and in messages. */
+static char *
+journal_name(const struct journal_unit *j)
+{
+	struct buf name = {0};
+
+	buf_adds(&name, "journal:");
+	if (j->directory != NULL)
+		buf_addf(&name, "%s/", j->directory);
+	if (j->namespace != NULL)
+		buf_addf(&name, "@%s/", j->namespace);
+	buf_adds(&name, j->unit);
+	if (j->identifier != NULL)
+		buf_addf(&name, ":%s", j->identifier);
+	return name.p;
+}
+
+static void
+check_journal(struct reading *r, const config_setting_t *s, struct config_log *log)
+{
+	const config_setting_t *group = config_setting_get_member(s, "journal");
+	const struct journal_unit *j = &log->journal;
+
+	if (config_setting_get_member(s, "path") != NULL ||
+	    config_setting_get_member(s, "kind") != NULL ||
+	    config_setting_get_member(s, "envelope") != NULL)
+		wrong(r, s,
+		    "a log in the journal has no \"path\", \"kind\" or \"envelope\"");
+	if (j->directory != NULL && j->namespace != NULL)
+		wrong(r, group,
+		    "\"namespace\" is of this machine's journal, and \"directory\" is another");
+	if (j->unit == NULL)
+		return; /* which was told */
+	if (!is_unit(j->unit))
+		wrong(r, config_setting_get_member(group, "unit"),
+		    "\"%s\" is no unit; one is called \"matrix-synapse.service\"",
+		    j->unit);
+	if (!journal_built())
+		wrong(r, group,
+		    "a log in the journal needs libsystemd, and this hearsay was built without it: install libsystemd-dev and build again");
+	free(log->path);
+	log->path = journal_name(j);
+	log->kind = LOG_JOURNAL;
+	log->envelope = ENVELOPE_JOURNAL;
+}
+
 static void
 read_log(struct reading *r, const config_setting_t *s, struct config_log *log)
 {
@@ -545,7 +612,12 @@ read_log(struct reading *r, const config_setting_t *s, struct config_log *log)
 		return;
 	}
 	read_group(r, s, log_settings, log);
-	check_pipe(r, config_setting_get_member(s, "path"), log);
+	if (config_setting_get_member(s, "journal") != NULL)
+		check_journal(r, s, log);
+	else if (config_setting_get_member(s, "path") == NULL)
+		wrong(r, s, "\"path\" or \"journal\" is missing");
+	else
+		check_pipe(r, config_setting_get_member(s, "path"), log);
 	check_zone(r, s, log->timezone);
 }
 
@@ -972,6 +1044,10 @@ free_server(struct config_server *s)
 		free(s->logs[i].path);
 		free(s->logs[i].pack);
 		free(s->logs[i].timezone);
+		free(s->logs[i].journal.unit);
+		free(s->logs[i].journal.identifier);
+		free(s->logs[i].journal.namespace);
+		free(s->logs[i].journal.directory);
 	}
 	free(s->logs);
 	free(s->name);

@@ -13,6 +13,7 @@
 
 #include "decode/envelope.h"
 #include "send/verdict.h"
+#include "tail/journal.h"
 #include "tail/tail.h"
 
 struct err;
@@ -20,17 +21,19 @@ struct err_list;
 
 enum log_kind {
 	LOG_FILE, /* or a glob of files */
-	LOG_FIFO  /* or standard input, whose path is "-" */
+	LOG_FIFO, /* or standard input, whose path is "-" */
+	LOG_JOURNAL
 };
 
 struct config_log {
-	char *path;
+	char *path;     /* of one in the journal: a name for it, "journal:UNIT" */
 	char *pack;     /* name of the pack; NULL: found from the log's first lines */
 	char *timezone; /* IANA name; NULL: the system's */
 	enum tail_start start;
 	enum envelope_kind envelope;
 	enum log_kind kind;
-	unsigned line; /* of hearsay.conf, for messages */
+	struct journal_unit journal; /* LOG_JOURNAL: whose entries it is */
+	unsigned line;               /* of hearsay.conf, for messages */
 };
 
 /* One homeserver: a server name and the logs that its processes write. */

@@ -150,9 +150,11 @@ tell_time(
 
 static int
 take_apart(struct decoder *d, const struct pack_format *f, struct slice line,
-    struct record *r, struct arena *a)
+    const struct wrapped *w, struct record *r, struct arena *a)
 {
 	*r = (struct record){.format = f};
+	if (f->kind == FORMAT_JOURNAL)
+		return w->fields != NULL && format_journal(&d->tools, f, w, line, r, a);
 	if (f->coloured ? line.len == 0 || line.p[0] != ESC : d->coloured)
 		return 0;
 	if (f->ansi)
@@ -164,33 +166,43 @@ take_apart(struct decoder *d, const struct pack_format *f, struct slice line,
 		return format_json(&d->tools, f, line, r, a);
 	case FORMAT_LOGFMT:
 		return format_logfmt(&d->tools, f, line, r, a);
+	case FORMAT_JOURNAL:
+		break;
 	}
 	return 0;
 }
 
+/* Around a line that stands in the log as it is. */
+static const struct wrapped bare = {.ms = INT64_MIN};
+
 /*
- * Try the pack's formats on a line that is out of its envelope: those of the
+ * Try the pack's formats on a line that is out of its envelope w: those of the
  * kind that fitted last, then the others.  Within a kind the pack's order
  * holds, for a format may be another one with a key less (Synapse's JSON
- * without a time), and must never win over it, not even once it fitted.
+ * without a time), and must never win over it, not even once it fitted.  An
+ * entry of the journal is taken by its fields first, for its message may be of
+ * a user's words alone.
  */
 static int
-find_format(struct decoder *d, struct slice line, int64_t envelope_ms,
+find_format(struct decoder *d, struct slice line, const struct wrapped *w,
     int64_t fallback_ms, struct arena *a, struct record *r_r)
 {
+	const enum format_kind first = w->fields != NULL ? FORMAT_JOURNAL : d->kind;
 	const size_t count = d->pack->format_count;
 	size_t n;
 
 	for (n = 0; n < 2 * count; n++) {
 		const struct pack_format *f = &d->pack->formats[n % count];
 
-		if ((f->kind == d->kind) != (n < count) ||
-		    !take_apart(d, f, line, r_r, a) ||
-		    tell_time(d, envelope_ms, fallback_ms, r_r) == -1)
+		if ((f->kind == first) != (n < count) ||
+		    !take_apart(d, f, line, w, r_r, a) ||
+		    tell_time(d, w->ms, fallback_ms, r_r) == -1)
 			continue;
-		d->kind = f->kind;
-		d->coloured = f->coloured;
-		if (r_r->ts_of_line || envelope_ms != INT64_MIN)
+		if (f->kind != FORMAT_JOURNAL) { /* which says nothing of lines */
+			d->kind = f->kind;
+			d->coloured = f->coloured;
+		}
+		if (r_r->ts_of_line || w->ms != INT64_MIN)
 			d->last_ts = r_r->ts;
 		return 1;
 	}
@@ -205,8 +217,8 @@ unwrap(struct decoder *d, enum envelope_kind kind, struct slice line, int64_t fa
 {
 	const struct envelope_clock clock = {d->zone, d->last_ts, fallback_ms};
 
-	/* Behind Docker's object it is of the line's end; elsewhere of what is inside. */
-	if (kind == ENVELOPE_DOCKER_JSON)
+	/* Behind an object it is of the line's end; elsewhere of what is inside. */
+	if (kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_JOURNAL)
 		line = without_cr(line);
 	return envelope_open(kind, line, &clock, a, w_r);
 }
@@ -222,11 +234,13 @@ envelope_of(struct decoder *d, struct slice line, int64_t fallback_ms, struct ar
 		return ENVELOPE_DOCKER_JSON;
 	if (unwrap(d, ENVELOPE_CRI, line, fallback_ms, a, &w))
 		return ENVELOPE_CRI;
-	if (find_format(d, without_cr(line), INT64_MIN, fallback_ms, a, &record))
+	if (unwrap(d, ENVELOPE_JOURNAL, line, fallback_ms, a, &w))
+		return ENVELOPE_JOURNAL;
+	if (find_format(d, without_cr(line), &bare, fallback_ms, a, &record))
 		return ENVELOPE_NONE;
 	/* Other lines can look like syslog's: it must hold a record. */
 	if (unwrap(d, ENVELOPE_SYSLOG, line, fallback_ms, a, &w) &&
-	    find_format(d, without_cr(w.inner), w.ms, fallback_ms, a, &record))
+	    find_format(d, without_cr(w.inner), &w, fallback_ms, a, &record))
 		return ENVELOPE_SYSLOG;
 	return ENVELOPE_AUTO;
 }
@@ -311,23 +325,28 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
 		return false;
 	u_r->ms = w.ms;
 	u_r->wrapped = true;
+	u_r->fields = w.fields;
+	u_r->field_count = w.field_count;
 	return true;
 }
 
 static int
-open_line(struct decoder *d, struct slice line, int64_t ms, int64_t fallback_ms,
-    struct arena *a, struct record *r_r)
+open_line(struct decoder *d, struct slice line, const struct wrapped *w,
+    int64_t fallback_ms, struct arena *a, struct record *r_r)
 {
-	return find_format(d, cut_cr(&d->inner_end, line), ms, fallback_ms, a, r_r);
+	return find_format(d, cut_cr(&d->inner_end, line), w, fallback_ms, a, r_r);
 }
 
 int
 decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fallback_ms,
     struct arena *a, struct record *r_r)
 {
+	const struct wrapped w = {
+	    .ms = u->ms, .fields = u->fields, .field_count = u->field_count};
+
 	if (!u->wrapped)
 		return decoder_line(d, u->line, fallback_ms, a, r_r);
-	return open_line(d, u->line, u->ms, fallback_ms, a, r_r);
+	return open_line(d, u->line, &w, fallback_ms, a, r_r);
 }
 
 /*
@@ -341,7 +360,7 @@ bare_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct aren
 {
 	if (d->envelope == ENVELOPE_AUTO || d->envelope == ENVELOPE_SYSLOG ||
 	    (d->configured && d->envelope != ENVELOPE_NONE) ||
-	    !find_format(d, line, INT64_MIN, fallback_ms, a, r_r))
+	    !find_format(d, line, &bare, fallback_ms, a, r_r))
 		return 0;
 	d->envelope = ENVELOPE_NONE;
 	return 1;
@@ -357,7 +376,7 @@ decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct a
 	if (d->envelope == ENVELOPE_AUTO)
 		d->envelope = envelope_of(d, line, fallback_ms, a);
 	if (unwrap(d, d->envelope, line, fallback_ms, a, &w))
-		return w.partial ? 0 : open_line(d, w.inner, w.ms, fallback_ms, a, r_r);
+		return w.partial ? 0 : open_line(d, w.inner, &w, fallback_ms, a, r_r);
 	return bare_line(d, cut_cr(&d->outer_end, line), fallback_ms, a, r_r);
 }
 

@@ -40,8 +40,8 @@ void decoder_look(
 void decoder_gap(struct decoder *d);
 
 /*
- * May any of these lines be a piece of a longer one?  Then each of them has to
- * go through decoder_unwrap, in order; else none need.
+ * May any of these lines be a piece of a longer one, or not hold its text as it
+ * is?  Then each of them has to go through decoder_unwrap, in order; else none need.
  */
 bool decoder_cut(const struct decoder *d, struct slice lines);
 
@@ -51,6 +51,8 @@ struct unwrapped {
 	struct line_place place; /* where it began */
 	int64_t ms;              /* of the envelope; INT64_MIN: none */
 	bool wrapped; /* line is what an envelope held; else as it stands in the log */
+	struct record_field *fields; /* as in its envelope */
+	size_t field_count;
 };
 
 /*

@@ -155,12 +155,9 @@ ends_in_newline(const char *begin, const char *end)
 	return (end - 1 - p) % 2 == 1;
 }
 
-/*
- * The characters of a JSON string, an escape counted as one; two may be one, and
- * count as none.
- */
-static size_t
-unescaped_least(const char *p, const char *end)
+/* Two escapes may be one character, and count as none. */
+size_t
+envelope_least_json(const char *p, const char *end)
 {
 	const char *slash;
 	size_t n = 0;
@@ -481,6 +478,7 @@ bool
 envelope_open(enum envelope_kind kind, struct slice line,
     const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r)
 {
+	*w_r = (struct wrapped){.ms = INT64_MIN};
 	switch (kind) {
 	case ENVELOPE_AUTO:
 	case ENVELOPE_NONE:
@@ -494,6 +492,8 @@ envelope_open(enum envelope_kind kind, struct slice line,
 			return false;
 		w_r->inner = without_escapes(w_r->inner, a);
 		return true;
+	case ENVELOPE_JOURNAL:
+		return envelope_open_journal(line, a, w_r);
 	}
 	return false;
 }
@@ -501,7 +501,8 @@ envelope_open(enum envelope_kind kind, struct slice line,
 bool
 envelope_cuts(enum envelope_kind kind)
 {
-	return kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_CRI;
+	return kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_CRI ||
+	    kind == ENVELOPE_JOURNAL;
 }
 
 bool
@@ -528,14 +529,17 @@ envelope_least(enum envelope_kind kind, struct slice line)
 	switch (kind) {
 	case ENVELOPE_DOCKER_JSON:
 		end = docker_text_end(line);
-		return end == NULL ? 0
-				   : unescaped_least(line.p + strlen(DOCKER_HEAD), end);
+		return end == NULL
+		    ? 0
+		    : envelope_least_json(line.p + strlen(DOCKER_HEAD), end);
 	case ENVELOPE_CRI:
 		return open_cri(line, &w) ? utf8_length(w.inner) : 0;
 	case ENVELOPE_SYSLOG:
 		if (!open_syslog(line, NULL, &w))
 			return 0;
 		return utf8_length(w.inner) - (ESCAPE_LEN - 1) * count_escapes(w.inner);
+	case ENVELOPE_JOURNAL:
+		return envelope_least_journal(line);
 	case ENVELOPE_AUTO:
 	case ENVELOPE_NONE:
 		break;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 struct arena;
+struct record_field;
 struct zone;
 
 enum envelope_kind {
@@ -17,7 +18,8 @@ enum envelope_kind {
 	ENVELOPE_NONE,
 	ENVELOPE_DOCKER_JSON, /* {"log":"…\n","stream":"…","time":"RFC 3339"}, one object a line */
 	ENVELOPE_CRI, /* "RFC-3339 stdout F …", or P for all but the last piece of a line */
-	ENVELOPE_SYSLOG /* RFC 5424, or RFC 3164 with its own stamp or an RFC 3339 one */
+	ENVELOPE_SYSLOG, /* RFC 5424, or RFC 3164 with its own stamp or an RFC 3339 one */
+	ENVELOPE_JOURNAL /* {"MESSAGE":"…","__REALTIME_TIMESTAMP":"…",…}, as journalctl -o json */
 };
 
 /* A writer's streams; lines of the one are cut apart from those of the other. */
@@ -30,6 +32,8 @@ struct wrapped {
 	bool partial; /* inner goes on in the next envelope of its stream */
 	bool broken;  /* and is shorter than what is ever cut off: unless that one is of
 			 the same time, the writer ended here */
+	struct record_field *fields; /* of the journal's entry, but for its message */
+	size_t field_count;
 };
 
 /* What tells the year of a stamp that has none. */
@@ -47,7 +51,7 @@ struct envelope_clock {
 bool envelope_open(enum envelope_kind kind, struct slice line,
     const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r);
 
-/* Does a collector of this kind cut long lines into pieces? */
+/* Does a collector of this kind cut long lines into pieces, or hide what is in them? */
 bool envelope_cuts(enum envelope_kind kind);
 
 /*
@@ -61,5 +65,11 @@ bool envelope_ends_line(enum envelope_kind kind, struct slice line);
  * What counts a user's must not count those of the envelope.
  */
 size_t envelope_least(enum envelope_kind kind, struct slice line);
+
+/* envelope_journal.c: the same for entries of the journal. */
+bool envelope_open_journal(struct slice line, struct arena *a, struct wrapped *w_r);
+size_t envelope_least_journal(struct slice line);
+/* The characters of the inside of a JSON string, at least. */
+size_t envelope_least_json(const char *p, const char *end);
 
 #endif

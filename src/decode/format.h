@@ -12,6 +12,7 @@
 #include "pack/pack.h"
 
 struct json_tokener;
+struct wrapped;
 
 #define FORMAT_FIELDS_MAX 256 /* what a line has beyond these is left out */
 
@@ -38,6 +39,9 @@ int format_json(struct format_tools *t, const struct pack_format *f, struct slic
     struct record *r, struct arena *a);
 int format_logfmt(struct format_tools *t, const struct pack_format *f, struct slice line,
     struct record *r, struct arena *a);
+/* The same with the fields of the entry, of which line is the message. */
+int format_journal(struct format_tools *t, const struct pack_format *f,
+    const struct wrapped *entry, struct slice line, struct record *r, struct arena *a);
 
 /* Add a field to r, unless it has enough of them. */
 void format_add_field(

@@ -287,6 +287,25 @@ load_format_groups(struct loading *l, const config_setting_t *g, struct pack_for
 		wrong(l, g, "the pattern has no group named \"message\"");
 }
 
+/* Without a field of its own, every entry of any program would be of the format. */
+static void
+load_format_fields(struct loading *l, const config_setting_t *g, struct pack_format *f)
+{
+	static const char *const names[] = {"level", "logger", "context", NULL};
+	const config_setting_t *keys = config_setting_get_member(g, "keys");
+	enum record_part part;
+
+	if (keys == NULL || config_setting_type(keys) != CONFIG_TYPE_GROUP) {
+		wrong(l, g, "a journal format needs \"keys\": { logger = \"…\"; … }");
+		return;
+	}
+	only(l, keys, names);
+	for (part = PART_LEVEL; part < PART_MESSAGE; part++)
+		f->key[part] = text_of(l, keys, part_names[part], part == PART_LOGGER);
+	if (config_setting_get_member(g, "pattern") != NULL)
+		load_format_groups(l, g, f);
+}
+
 static enum time_kind
 time_kind_of(struct loading *l, const config_setting_t *g)
 {
@@ -339,8 +358,11 @@ load_formats(struct loading *l, const config_setting_t *root)
 		    (strcmp(kind, "json") == 0 || strcmp(kind, "logfmt") == 0)) {
 			f->kind = kind[0] == 'j' ? FORMAT_JSON : FORMAT_LOGFMT;
 			load_format_keys(l, g, f);
+		} else if (kind != NULL && strcmp(kind, "journal") == 0) {
+			f->kind = FORMAT_JOURNAL;
+			load_format_fields(l, g, f);
 		} else if (kind != NULL) {
-			wrong(l, g, "\"kind\" must be regex, json or logfmt");
+			wrong(l, g, "\"kind\" must be regex, json, logfmt or journal");
 		}
 		free(kind);
 		/* Else each line would silently take the time at which it was read. */

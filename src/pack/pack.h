@@ -30,7 +30,7 @@ enum record_part {
 	PART_COUNT
 };
 
-enum format_kind { FORMAT_REGEX, FORMAT_JSON, FORMAT_LOGFMT };
+enum format_kind { FORMAT_REGEX, FORMAT_JSON, FORMAT_LOGFMT, FORMAT_JOURNAL };
 
 enum time_kind {
 	TIME_NONE,   /* the lines have no time */
@@ -53,13 +53,15 @@ struct pack_format {
 	 */
 	bool coloured;
 
-	/* FORMAT_REGEX: anchored at both ends. group[PART_*] is the group's number, 0 if none. */
+	/*
+	 * FORMAT_REGEX, and FORMAT_JOURNAL where not NULL: anchored at both ends.
+	 * group[PART_*] is the group's number, 0 if none.
+	 */
 	struct pattern *pattern;
 	uint32_t group[PART_COUNT];
 
 	/*
-	 * FORMAT_JSON and FORMAT_LOGFMT: the key of each part, NULL if the format
-	 * has none.  A line is of this format when it has every key named here
+	 * The other kinds: the key of each part, NULL if the format has none.  A line is of this format when it has every key named here
 	 * (context apart, which may be missing or null).
 	 */
 	char *key[PART_COUNT];

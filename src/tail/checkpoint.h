@@ -38,7 +38,8 @@ struct checkpoint {
 	uint8_t guard[HASH_SIZE];
 	int64_t last_ts; /* UTC ms of the newest line told, INT64_MIN if none */
 	bool finished;   /* rotated away, read to its end */
-	char *path; /* where it was last seen; owned by whoever owns the checkpoint */
+	char *path; /* where it was last seen: a path, or the journal's cursor of what was
+	               told last; owned by whoever owns the checkpoint */
 };
 
 #endif

@@ -39,6 +39,8 @@ def forms(rng):
         "docker, cut anywhere": lambda d: wrap.docker(d, clock_of(), cut=anywhere),
         "cri": lambda d: wrap.cri(d, clock_of()),
         "cri, cut anywhere": lambda d: wrap.cri(d, clock_of(), cut=anywhere),
+        "journal": lambda d: wrap.journal(d, clock_of()),
+        "journal, cut anywhere": lambda d: wrap.journal(d, clock_of(), cut=anywhere),
         "syslog": lambda d: wrap.syslog_3164(d, clock_of()),
         "syslog with <pri>": lambda d: wrap.syslog_3164(d, clock_of(), pri=b"<30>"),
         "syslog with a whole stamp": lambda d: wrap.syslog_iso(d, clock_of()),
@@ -84,7 +86,7 @@ def check_untimed(tap, folder):
     untimed = re.sub(rb',"time":[0-9.]+', b"", data)
     clock = clock_of()
     stamps = [clock(line) for line in wrap.lines_of(data)]
-    for form in (wrap.docker, wrap.cri, wrap.syslog_iso, wrap.syslog_5424):
+    for form in (wrap.docker, wrap.cri, wrap.journal, wrap.syslog_iso, wrap.syslog_5424):
         order = iter(stamps)
         got = told(folder, form(untimed, lambda _, order=order: next(order)))
         tap.equal([(t, c) for t, c, _ in got], [(t, c) for t, c, _ in bare],
@@ -104,7 +106,7 @@ def check_cuts(tap, folder):
     """The last piece of a line is never a line, wherever a user makes the cut fall."""
     head = LINE % (1, b"x")
     for size, what in ((wrap.PIECE, "of a long line"), (1100 * 1024, "of one that is too long")):
-        for make in (wrap.docker, wrap.cri):
+        for make in (wrap.docker, wrap.cri, wrap.journal):
             lines = []
             for forged in FORGED:
                 filler = size - size % wrap.PIECE + wrap.PIECE - len(head)

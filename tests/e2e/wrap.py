@@ -2,6 +2,7 @@
 
 clock(line) is the collector's clock, as it takes that line.
 """
+import datetime
 import json
 
 PIECE = 16 * 1024  # where Docker and CRI runtimes cut a line
@@ -54,6 +55,26 @@ def cri(data, clock, cut=at_16_kib, stream="stdout"):
             head = clock(line).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
             out.append(b"%s %s %s %s\n" % (
                 head.encode(), stream.encode(), b"F" if last else b"P", piece))
+    return b"".join(out)
+
+
+def journal(data, clock, cut=at_16_kib):
+    """journalctl -o json --all, of a service's standard output."""
+    out = []
+    for n, line in enumerate(lines_of(data)):
+        for piece, last in _pieces(line, cut):
+            try:
+                text = piece.decode()
+                clean = text.isprintable()
+            except UnicodeDecodeError:
+                clean = False
+            at = clock(line).replace(tzinfo=datetime.timezone.utc).timestamp()
+            entry = {"__CURSOR": "s=1;i=%x" % n, "_SYSTEMD_UNIT": "hs.service", "PRIORITY": "6",
+                     "__REALTIME_TIMESTAMP": "%d" % (at * 1000000),
+                     "MESSAGE": text if clean else list(piece)}
+            if not last:
+                entry["_LINE_BREAK"] = "line-max"
+            out.append(json.dumps(entry).encode() + b"\n")
     return b"".join(out)
 
 

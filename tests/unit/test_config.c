@@ -221,7 +221,62 @@ a_word_that_is_none(void **state)
 	    "  logs = ( { path = \"/l\"; envelope = \"k8s\"; } ); } );\n");
 	assert_null(p->c);
 	assert_mistake(p, 0, 2,
-	    "\"envelope\" must be \"auto\", \"none\", \"docker\", \"cri\" or \"syslog\"");
+	    "\"envelope\" must be \"auto\", \"none\", \"docker\", \"cri\", \"syslog\" or "
+	    "\"journal\"");
+}
+
+static void
+a_log_in_the_journal(void **state)
+{
+	struct place *p = *state;
+	const struct config_log *l;
+
+	if (!journal_built())
+		skip();
+	load(p,
+	    "servers = ( { name = \"a.org\"; pack = \"synapse\"; logs = (\n"
+	    "  { journal = { unit = \"hs.service\"; }; start = \"beginning\"; },\n"
+	    "  { journal = { unit = \"hs@1.service\"; identifier = \"hs\";\n"
+	    "      namespace = \"matrix\"; }; },\n"
+	    "  { journal = { unit = \"hs.service\"; directory = \"/j\"; }; } ); } );\n");
+	assert_non_null(p->c);
+	l = p->c->servers[0].logs;
+	assert_string_equal(l[0].path, "journal:hs.service");
+	assert_int_equal(l[0].kind, LOG_JOURNAL);
+	assert_int_equal(l[0].envelope, ENVELOPE_JOURNAL);
+	assert_int_equal(l[0].start, TAIL_START_BEGINNING);
+	assert_string_equal(l[0].pack, "synapse");
+	assert_string_equal(l[0].journal.unit, "hs.service");
+	assert_null(l[0].journal.directory);
+	assert_string_equal(l[1].path, "journal:@matrix/hs@1.service:hs");
+	assert_string_equal(l[1].journal.identifier, "hs");
+	assert_string_equal(l[1].journal.namespace, "matrix");
+	assert_string_equal(l[2].path, "journal:/j/hs.service");
+	assert_string_equal(l[2].journal.directory, "/j");
+}
+
+static void
+mistakes_about_the_journal(void **state)
+{
+	struct place *p = *state;
+
+	if (!journal_built())
+		skip();
+	load(p,
+	    "servers = ( { name = \"a.org\"; logs = (\n"
+	    "  { journal = { }; },\n"
+	    "  { journal = { unit = \"hs\"; }; },\n"
+	    "  { journal = { unit = \"hs.service\"; }; path = \"/l\"; },\n"
+	    "  { journal = { unit = \"a.service\"; namespace = \"n\"; directory = \"/j\"; }; },\n"
+	    "  { journal = { unit = \"b.service\"; }; },\n"
+	    "  { journal = { unit = \"b.service\"; }; } ); } );\n");
+	assert_null(p->c);
+	assert_int_equal(p->errs.count, 5);
+	assert_mistake(p, 0, 2, "\"unit\" is missing");
+	assert_mistake(p, 1, 3, "\"hs\" is no unit");
+	assert_mistake(p, 2, 4, "has no \"path\"");
+	assert_mistake(p, 3, 5, "\"directory\" is another");
+	assert_mistake(p, 4, 7, "the log \"journal:b.service\" stands on line 6 already");
 }
 
 static void
@@ -250,7 +305,7 @@ all_mistakes_at_once(void **state)
 	assert_mistake(p, 3, 4, "\"source\" must be true or false");
 	assert_mistake(p, 4, 7, "\"logs\" must be made of paths or groups");
 	assert_mistake(p, 5, 8, "\"start\" must be");
-	assert_mistake(p, 6, 8, "\"path\" is missing");
+	assert_mistake(p, 6, 8, "\"path\" or \"journal\" is missing");
 	assert_mistake(p, 7, 6, "is no server name");
 	assert_mistake(p, 8, 6, "\"timezone\"");
 	assert_mistake(p, 9, 9, "\"logs\" must not be empty");
@@ -464,6 +519,9 @@ main(void)
 	    cmocka_unit_test_setup_teardown(pipes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_fifo_is_one, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_word_that_is_none, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_log_in_the_journal, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		mistakes_about_the_journal, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(all_mistakes_at_once, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(twice, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(server_names, set_up, tear_down),

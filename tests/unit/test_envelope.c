@@ -9,6 +9,7 @@
 
 #include "base/zone.h"
 #include "decode/envelope.h"
+#include "decode/record.h"
 
 #define TIME "\"time\":\"2026-11-23T10:00:44.79580482Z\""
 #define TIME_MS 1795428044795
@@ -531,13 +532,120 @@ no_envelope_never_opens(void **state)
 	    envelope_open(ENVELOPE_AUTO, slice_of(PIECE("x\\n")), NULL, *state, &w));
 }
 
+/* ---- the journal ----------------------------------------------------------------- */
+
+#define ENTRY(fields) "{\"__REALTIME_TIMESTAMP\":\"1795428044795123\"," fields "}"
+
+static bool
+open_entry(struct arena *a, const char *line, struct wrapped *w_r)
+{
+	return envelope_open(ENVELOPE_JOURNAL, slice_of(line), NULL, a, w_r);
+}
+
+static struct slice
+field(const struct wrapped *w, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < w->field_count; i++)
+		if (slice_is(w->fields[i].name, name))
+			return w->fields[i].value;
+	return (struct slice){NULL, 0};
+}
+
+static void
+entries_of_the_journal(void **state)
+{
+	struct wrapped w;
+
+	assert_true(open_entry(*state,
+	    ENTRY("\"MESSAGE\":\"a\\nb\",\"PRIORITY\":\"6\",\"A\":[\"b\",\"c\"],"
+		  "\"B\":[27,0,255],\"C\":[[120],\"y\"],\"D\":null,\"E\":\"\""),
+	    &w));
+	assert_true(slice_is(w.inner, "a\nb"));
+	assert_int_equal(w.ms, TIME_MS);
+	assert_false(w.partial);
+	assert_true(slice_is(field(&w, "PRIORITY"), "6"));
+	assert_true(slice_is(field(&w, "A"), "b"));
+	assert_true(slice_eq(field(&w, "B"), (struct slice){"\x1b\0\xff", 3}));
+	assert_true(slice_is(field(&w, "C"), "x"));
+	assert_null(field(&w, "D").p);
+	assert_non_null(field(&w, "E").p);
+
+	assert_true(open_entry(*state, ENTRY("\"MESSAGE\":[104,105]"), &w));
+	assert_true(slice_is(w.inner, "hi"));
+	/* Too large for who printed it. */
+	assert_true(open_entry(*state, ENTRY("\"MESSAGE\":null"), &w));
+	assert_int_equal(w.inner.len, 0);
+	assert_true(open_entry(*state, ENTRY("\"MESSAGE\":[104,256]"), &w));
+	assert_int_equal(w.inner.len, 0);
+}
+
+static void
+what_is_no_entry(void **state)
+{
+	static const char *const lines[] = {"", "{}", "{\"MESSAGE\":\"a\"}",
+	    "{\"__REALTIME_TIMESTAMP\":\"\"}", "{\"__REALTIME_TIMESTAMP\":\"12a\"}",
+	    "{\"__REALTIME_TIMESTAMP\":\"-1\"}",
+	    "{\"__REALTIME_TIMESTAMP\":\"1234567890123456789\"}",
+	    "{\"A\":{\"__REALTIME_TIMESTAMP\":\"1\"}}", ENTRY("\"A\":\"\"") "x",
+	    "x" ENTRY("\"A\":\"\"")};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (open_entry(*state, lines[i], &w))
+			fail_msg("taken: %s", lines[i]);
+}
+
+/* What a service's output was cut at; a NUL was in it. */
+static void
+cut_entries(void **state)
+{
+	static const struct {
+		const char *line;
+		size_t len;
+		bool partial;
+		unsigned stream;
+	} cases[] = {
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"line-max\""), 2, true,
+		STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"pid-change\""), 2, true,
+		STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"nul\""), 3, true, STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"eof\""), 2, false,
+		STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"CONTAINER_PARTIAL_MESSAGE\":\"true\""), 2, true,
+		STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"CONTAINER_ID_FULL\":\"1\",\"PRIORITY\":\"3\""),
+		2, false, STREAM_STDERR},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"PRIORITY\":\"3\""), 2, false, STREAM_STDOUT},
+	};
+	struct wrapped w;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(open_entry(*state, cases[i].line, &w));
+		if (w.inner.len != cases[i].len || w.partial != cases[i].partial ||
+		    w.stream != cases[i].stream)
+			fail_msg("%s: %zu %d %u", cases[i].line, w.inner.len, w.partial,
+			    w.stream);
+		assert_false(
+		    envelope_ends_line(ENVELOPE_JOURNAL, slice_of(cases[i].line)));
+		assert_int_equal(
+		    envelope_least(ENVELOPE_JOURNAL, slice_of(cases[i].line)), 2);
+	}
+}
+
 /* Whatever the bytes are, nothing beyond them is read. */
 static void
 lines_cut_anywhere(void **state)
 {
 	static const char *const lines[] = {PIECE("a\\u003c\\n"),
 	    "2026-11-23T10:00:44Z stdout F abc", "<30>Nov 23 10:00:44 host tag[12]: text",
-	    "<1>1 2026-11-23T10:00:44Z h a p m [a@1 x=\"]\\\"]\\\\\"] \xef\xbb\xbfx"};
+	    "<1>1 2026-11-23T10:00:44Z h a p m [a@1 x=\"]\\\"]\\\\\"] \xef\xbb\xbfx",
+	    ENTRY("\"MESSAGE\":\"a\\u000b\\n\",\"A\":[\"b\",[1]]"),
+	    ENTRY("\"MESSAGE\":[1,2]")};
 	const struct envelope_clock clock = {zone, INT64_MIN, TIME_MS};
 	struct wrapped w;
 	size_t i, len;
@@ -545,7 +653,7 @@ lines_cut_anywhere(void **state)
 
 	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		for (len = 0; len <= strlen(lines[i]); len++)
-			for (kind = ENVELOPE_NONE; kind <= ENVELOPE_SYSLOG; kind++) {
+			for (kind = ENVELOPE_NONE; kind <= ENVELOPE_JOURNAL; kind++) {
 				char *copy = test_malloc(len + 1);
 				struct slice line = {copy, len};
 
@@ -580,6 +688,9 @@ main(void)
 	    cmocka_unit_test(the_year_of_a_stamp),
 	    cmocka_unit_test(a_clock_that_was_ahead),
 	    cmocka_unit_test(stamps_of_a_zone),
+	    cmocka_unit_test(entries_of_the_journal),
+	    cmocka_unit_test(what_is_no_entry),
+	    cmocka_unit_test(cut_entries),
 	    cmocka_unit_test(no_envelope_never_opens),
 	    cmocka_unit_test(lines_cut_anywhere),
 	};

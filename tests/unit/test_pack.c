@@ -283,7 +283,7 @@ all_mistakes_are_told_at_once(void **state)
 	static const char *const want[] = {"4: there is no setting \"titel\"",
 	    "1: \"title\" is missing", "3: \"needs\" must be a string",
 	    "7: \"how\" must be exact, partial or no",
-	    "9: \"kind\" must be regex, json or logfmt",
+	    "9: \"kind\" must be regex, json, logfmt or journal",
 	    "10: \"time\" must be none, before, iso, epoch or epoch_ms",
 	    "10: the pattern has no group named \"message\"",
 	    "11: a json or logfmt format needs \"keys\"",
