@@ -137,6 +137,35 @@ def check_ends(tap, folder):
     tap.equal(len(got), 1, "a container that ended within a line does not spoil the next one's")
 
 
+def check_first_sight(tap, make):
+    """Followed from its end on, in the middle of a line: the rest of that is no line."""
+    line = LINE % (1, b"x") + b"x" * wrap.PIECE
+    line = line[:wrap.PIECE] + FORGED[0]
+    data = make(line + b"\n" + FORGED[1] + b"\n", clock_of())
+    cut = data.index(b"\n") + 1
+    true = b"".join(part.replace(b"POST-7", b"POST-8").replace(b"STOLEN", b"TRUE") + b"\n"
+                    for part in FORGED)
+    with lib.Folder() as folder:
+        log, config = folder / "homeserver.log", folder / "hearsay.conf"
+        receiver = lib.Receiver(folder)
+        lib.write_config(config, folder, receiver.registration, log, start="end")
+        receiver.start()
+        with open(log, "wb") as f:
+            f.write(make(b"a line that is no record\n", clock_of()) + data[:cut])
+        run = lib.Run(config, folder / "run.log")
+        lib.wait_for(lambda: "started" in run.said(), "the start")
+        with open(log, "ab") as f:
+            f.write(data[cut:] + make(true, clock_of()))
+        try:
+            lib.wait_for(receiver.events, "an event")
+        except TimeoutError as e:
+            tap.say(e)
+        run.terminate()
+        receiver.stop()
+        tap.equal([e["content"]["device_id"] for e in receiver.events()], ["TRUE"],
+                  make.__name__ + ": begun within a line, its rest is none")
+
+
 def check_named(tap, folder):
     """-e says what the lines would not, or say wrongly."""
     plain = b"".join(line + b"\n" for line in FORGED)
@@ -261,6 +290,8 @@ def main():
         check_ends(tap, folder)
         check_named(tap, folder)
         check_places(tap, folder)
+    check_first_sight(tap, wrap.docker)
+    check_first_sight(tap, wrap.cri)
     check_restart(tap)
     check_kills(tap, wrap.docker, rng)
     check_kills(tap, wrap.cri, rng)
