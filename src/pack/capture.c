@@ -10,6 +10,7 @@
 /* Every octet of a historical localpart but ':' and what would end the word. */
 #define LOCALPART "[!-9;-~]{1,255}"
 #define SERVER_NAME "[0-9A-Za-z.:\\[\\]-]{1,255}"
+#define PY_STR "(?:'(?:[^'\\\\]++|\\\\.)*+'|\"(?:[^\"\\\\]++|\\\\.)*+\")"
 #define URI_PART "[^/?#\\s\"]{1,1024}"
 
 static const struct {
@@ -23,8 +24,9 @@ static const struct {
     /* 512 characters of at most four bytes: what Synapse lets through. */
     {"device_id", CAPTURE_DEVICE_ID, ".{0,2048}?"},
     {"device_id_uri", CAPTURE_DEVICE_ID_URI, "[^/?#\\s\"]{0,6144}"},
-    {"py_list", CAPTURE_PY_LIST, "\\[.*\\]"},
-    {"go_list", CAPTURE_GO_LIST, "\\[.*\\]"},
+    {"device_id_quoted", CAPTURE_DEVICE_ID, "[^\"\\\\]{0,2048}"},
+    {"py_list", CAPTURE_PY_LIST, "\\[(?:" PY_STR "(?:, (?=['\"])|(?=\\])))*+\\]"},
+    {"go_list", CAPTURE_GO_LIST, "\\[[^\\[\\]]*\\]"},
     {"rust_str", CAPTURE_RUST_STR, "\"(?:[^\"\\\\]++|\\\\.)*+\""},
     {"server_name", CAPTURE_TEXT, SERVER_NAME},
     {"number", CAPTURE_TEXT, "\\d{1,19}"},

@@ -586,23 +586,65 @@ load_sample_event(struct loading *l, const config_setting_t *g)
 }
 
 static void
+load_edit(struct loading *l, const config_setting_t *s, struct pack_edit *e)
+{
+	const char *from = config_setting_get_string_elem(s, 0);
+	const char *to = config_setting_get_string_elem(s, 1);
+
+	e->line = (unsigned)config_setting_source_line(s);
+	if (from == NULL || to == NULL || from[0] == '\0' ||
+	    config_setting_length(s) != 2)
+		wrong(l, s,
+		    "an edit is a text of the lines and another in its place: [ \"…\", "
+		    "\"…\" ]");
+	e->from = xstrdup(from == NULL ? "" : from);
+	e->to = xstrdup(to == NULL ? "" : to);
+}
+
+/* ( [ "…", "…" ], … ) */
+static struct pack_edit *
+edits_of(struct loading *l, const config_setting_t *g, const char *name, size_t *count_r)
+{
+	const config_setting_t *list = config_setting_get_member(g, name);
+	struct pack_edit *edits;
+	int i, n;
+
+	*count_r = 0;
+	if (list == NULL)
+		return NULL;
+	if (config_setting_type(list) != CONFIG_TYPE_LIST) {
+		wrong(l, list, "\"%s\" must be a list of edits: ( [ \"…\", \"…\" ], … )",
+		    name);
+		return NULL;
+	}
+	n = config_setting_length(list);
+	edits = xcalloc((size_t)n, sizeof(*edits));
+	for (i = 0; i < n; i++)
+		load_edit(
+		    l, config_setting_get_elem(list, (unsigned)i), &edits[(*count_r)++]);
+	return edits;
+}
+
+static void
 load_sample(struct loading *l, const config_setting_t *g, struct pack_sample *s)
 {
 	static const char *const names[] = {
-	    "name", "rule", "server", "lines", "events", NULL};
+	    "name", "rule", "server", "lines", "not", "hostile", "events", NULL};
 	const config_setting_t *events;
 	size_t i;
 
 	only(l, g, names);
 	s->line = (unsigned)config_setting_source_line(g);
 	s->name = text_of(l, g, "name", true);
-	s->rule = text_of(l, g, "rule", false);
+	s->rules = texts_of(l, g, "rule", &s->rule_count);
 	s->server = text_of(l, g, "server", false);
 	if (s->server == NULL)
 		s->server = xstrdup("example.org");
 	s->lines = texts_of(l, g, "lines", &s->line_count);
 	if (s->line_count == 0)
 		wrong(l, g, "a sample needs \"lines\"");
+	s->nots = edits_of(l, g, "not", &s->not_count);
+	s->hostile = edits_of(l, g, "hostile", &s->hostile_count);
 	events = list_of(l, g, "events", &s->event_count);
 	s->events = xcalloc(s->event_count, sizeof(*s->events));
 	for (i = 0; i < s->event_count; i++)
@@ -834,14 +876,15 @@ static void
 check_samples(struct loading *l, const config_setting_t *root)
 {
 	const config_setting_t *list = config_setting_get_member(root, "samples");
-	size_t i;
+	size_t i, r;
 
 	for (i = 0; i < l->pack->sample_count; i++) {
-		const char *rule = l->pack->samples[i].rule;
+		const struct pack_sample *s = &l->pack->samples[i];
 
-		if (rule != NULL && pack_rule_find(l->pack, rule) == NULL)
-			wrong(l, config_setting_get_elem(list, (unsigned)i),
-			    "there is no rule \"%s\"", rule);
+		for (r = 0; r < s->rule_count; r++)
+			if (pack_rule_find(l->pack, s->rules[r]) == NULL)
+				wrong(l, config_setting_get_elem(list, (unsigned)i),
+				    "there is no rule \"%s\"", s->rules[r]);
 	}
 }
 
@@ -979,12 +1022,26 @@ free_format(struct pack_format *f)
 }
 
 static void
+free_edits(struct pack_edit *edits, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		free(edits[i].from);
+		free(edits[i].to);
+	}
+	free(edits);
+}
+
+static void
 free_sample(struct pack_sample *s)
 {
 	free_texts(s->lines, s->line_count);
 	free_texts(s->events, s->event_count);
+	free_texts(s->rules, s->rule_count);
+	free_edits(s->nots, s->not_count);
+	free_edits(s->hostile, s->hostile_count);
 	free(s->server);
-	free(s->rule);
 	free(s->name);
 }
 

@@ -80,7 +80,7 @@ struct pattern {
 	/* The longest literal that every match holds, as it stands in the line in any
 	   format: free of bytes that JSON or logfmt would escape.  NULL if none. */
 	char *literal;
-	/* A catch-all stands before a user's id: text could move what is captured. */
+	/* A catch-all stands before or in a user's id: text could move what is captured. */
 	bool loose;
 };
 
@@ -160,12 +160,25 @@ struct pack_rule {
 	unsigned line;          /* in the pack's file */
 };
 
+/* Another text in the place of one that stands once in a sample's lines. */
+struct pack_edit {
+	char *from, *to;
+	unsigned line;
+};
+
 struct pack_sample {
 	char *name;
-	char *rule;   /* the rule it must fire; NULL where none may */
+	char *
+	    *rules; /* that must be at work in it, and no others; none: nothing is told */
+	size_t rule_count;
 	char *server; /* the server name it is read with; example.org unless given */
 	char **lines;
 	size_t line_count;
+	struct pack_edit *nots; /* with each of them the rules are not at work */
+	size_t not_count;
+	struct pack_edit
+	    *hostile; /* a user may write that: nothing else is told for it */
+	size_t hostile_count;
 	char **events; /* JSON objects {"type", "content"[, "ts"]}; ts only where given */
 	size_t event_count;
 	unsigned line;

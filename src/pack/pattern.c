@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "pack/literal.h"
+#include "pack/loose.h"
 #include "pack/pack.h"
 
 #define EXPANSION_MAX (256 * 1024) /* bytes of a regex with its macros replaced */
@@ -13,7 +14,7 @@ struct expansion {
 	size_t count;
 	struct buf out;
 	struct pattern *pattern; /* its captures are filled in */
-	bool catch_all;          /* what was put out so far takes any text */
+	size_t identified;       /* bytes of out up to the end of the last user's id */
 };
 
 static int expand(struct expansion *x, const char *text, unsigned depth, struct err *e);
@@ -25,27 +26,6 @@ add_capture(struct pattern *p, const char *name, size_t len, enum capture_type t
 	    xreallocarray(p->captures, p->capture_count + 1, sizeof(*p->captures));
 	p->captures[p->capture_count++] =
 	    (struct pattern_capture){.name = xstrndup(name, len), .type = type};
-}
-
-/* Does regex take any text, of any length?  ".", unescaped and outside of a class, repeated. */
-static bool
-takes_anything(const char *p, size_t len)
-{
-	size_t i;
-	bool class = false;
-
-	for (i = 0; i < len; i++) {
-		if (p[i] == '\\')
-			i++;
-		else if (p[i] == '[')
-			class = true;
-		else if (p[i] == ']')
-			class = false;
-		else if (p[i] == '.' && !class && i + 1 < len &&
-		    strchr("*+{", p[i + 1]) != NULL)
-			return true;
-	}
-	return false;
 }
 
 static bool
@@ -91,14 +71,14 @@ expand_reference(struct expansion *x, const char *p, unsigned depth, struct err 
 		buf_adds(&x->out, "(?:");
 	} else {
 		(void)capture_macro(name.p, name.len, &regex, &type);
-		if (identifies(type) && x->catch_all)
-			x->pattern->loose = true;
 		add_capture(x->pattern, colon + 1, (size_t)(close - colon - 1), type);
 		buf_addf(&x->out, "(?<%.*s>", (int)(close - colon - 1), colon + 1);
 	}
 	if (expand_macro(x, name, depth, e) == -1)
 		return NULL;
 	buf_addc(&x->out, ')');
+	if (identifies(type))
+		x->identified = x->out.len;
 	return close + 1;
 }
 
@@ -111,7 +91,6 @@ expand(struct expansion *x, const char *text, unsigned depth, struct err *e)
 		return err_set(e, "macros refer to each other in a circle");
 	while ((next = strstr(p, "%{")) != NULL) {
 		buf_add(&x->out, p, (size_t)(next - p));
-		x->catch_all = x->catch_all || takes_anything(p, (size_t)(next - p));
 		p = expand_reference(x, next + 2, depth, e);
 		if (p == NULL)
 			return -1;
@@ -120,7 +99,6 @@ expand(struct expansion *x, const char *text, unsigned depth, struct err *e)
 			    EXPANSION_MAX);
 	}
 	buf_adds(&x->out, p);
-	x->catch_all = x->catch_all || takes_anything(p, strlen(p));
 	return 0;
 }
 
@@ -194,6 +172,7 @@ pattern_compile(
 	    compile(p, x.out.p == NULL ? "" : x.out.p, e) == -1)
 		goto free_pattern;
 	number_captures(p);
+	p->loose = loose_before(x.out.p == NULL ? "" : x.out.p, x.identified);
 	p->literal = literal_of(x.out.p);
 	buf_free(&x.out);
 	return p;

@@ -124,6 +124,19 @@ a_catch_all_before_a_user_is_seen(void **state)
 	assert_false(is_loose("from \\.* by %{user_id:u}"));
 	assert_false(is_loose("from [^ ]* by %{user_id:u}"));
 	assert_false(is_loose("from .* by %{word:u}"));
+	/* In a macro, in a group, in the user's own pattern, or by another name. */
+	assert_true(is_loose("on %{device_id:d} by %{user_id:u}"));
+	assert_true(is_loose("(?:from.)*by %{user_id:u}"));
+	assert_true(is_loose("(?<any>(?:.|x)+) by %{user_id:u}"));
+	assert_true(is_loose("[\\s\\S]* by %{user_id:u}"));
+	assert_true(is_loose("[^\\n]+ by %{user_id:u}"));
+	assert_true(is_loose("\\N{2,} by %{user_id_uri:u}"));
+	assert_true(is_loose("by %{user_id:u} from .* by %{user_id:v}"));
+	assert_false(is_loose(". by %{user_id:u}"));
+	assert_false(is_loose("%{py_list:l} and %{go_list:m} by %{user_id:u}"));
+	assert_false(is_loose("\"%{device_id_quoted:d}\" by %{user_id:u}"));
+	assert_false(is_loose("(?=.* by )(?!.*x)by %{user_id:u}"));
+	assert_false(is_loose("\"(?:[^\"\\\\]++|\\\\.)*+\" by %{user_id:u}"));
 }
 
 static void
@@ -235,6 +248,7 @@ samples_are_read(void **state)
 	struct pack *p = pack_of_text(PACK_ABOUT
 	    "rules = ( { name = \"r\"; match = \"abcd\"; ends = true; } );\n"
 	    "samples = ( { name = \"one\"; rule = \"r\"; lines = [ \"a\", \"b\" ];\n"
+	    "  not = ( [ \"a\", \"c\" ],\n [ \"b\", \"\" ] ); hostile = ( [ \"b\", \"d\" ] );\n"
 	    "  events = ( { type = \"m.user.login\"; user_id = \"@a:b\"; yes = true; ts = 5L; } ); },\n"
 	    "  { name = \"two\"; server = \"x.org\"; lines = \"c\";\n"
 	    "  events = ( { type = \"t\"; content = { type = \"u\"; user_id = \"@a:b\"; }; } ); } );\n",
@@ -245,10 +259,19 @@ samples_are_read(void **state)
 	assert_int_equal(p->sample_count, 2);
 	assert_string_equal(p->samples[0].server, "example.org");
 	assert_int_equal(p->samples[0].line_count, 2);
+	assert_int_equal(p->samples[0].rule_count, 1);
+	assert_string_equal(p->samples[0].rules[0], "r");
+	assert_int_equal(p->samples[0].not_count, 2);
+	assert_string_equal(p->samples[0].nots[0].from, "a");
+	assert_string_equal(p->samples[0].nots[0].to, "c");
+	assert_string_equal(p->samples[0].nots[1].to, "");
+	assert_int_equal(p->samples[0].nots[1].line, p->samples[0].nots[0].line + 1);
+	assert_int_equal(p->samples[0].hostile_count, 1);
+	assert_string_equal(p->samples[0].hostile[0].to, "d");
 	assert_string_equal(p->samples[0].events[0],
 	    "{\"content\":{\"user_id\":\"@a:b\",\"yes\":true},\"type\":\"m.user.login\",\"ts\":5}");
 	assert_string_equal(p->samples[1].server, "x.org");
-	assert_null(p->samples[1].rule);
+	assert_int_equal(p->samples[1].rule_count, 0);
 	assert_int_equal(p->samples[1].event_count, 1);
 	assert_string_equal(p->samples[1].events[0],
 	    "{\"content\":{\"type\":\"u\",\"user_id\":\"@a:b\"},\"type\":\"t\"}");
