@@ -4,6 +4,7 @@ clock(line) is the collector's clock, as it takes that line.
 """
 import datetime
 import json
+import re
 
 PIECE = 16 * 1024  # where Docker and CRI runtimes cut a line
 
@@ -78,10 +79,15 @@ def journal(data, clock, cut=at_16_kib):
     return b"".join(out)
 
 
+def _escaped(line):
+    """Control characters as rsyslog writes them."""
+    return re.sub(rb"[\0-\x1f\x7f]", lambda m: b"#%03o" % m[0][0], line)
+
+
 def syslog_3164(data, clock, pri=b""):
     return b"".join(
         b"%s%s host1 synapse[4711]: %s\n"
-        % (pri, clock(line).strftime("%b %e %H:%M:%S").encode(), line)
+        % (pri, clock(line).strftime("%b %e %H:%M:%S").encode(), _escaped(line))
         for line in lines_of(data))
 
 
@@ -89,12 +95,12 @@ def syslog_iso(data, clock):
     """What rsyslog writes unless it is told to write the traditional form."""
     return b"".join(
         b"%s host1 synapse[4711]: %s\n"
-        % (clock(line).strftime("%Y-%m-%dT%H:%M:%S.%f+00:00").encode(), line)
+        % (clock(line).strftime("%Y-%m-%dT%H:%M:%S.%f+00:00").encode(), _escaped(line))
         for line in lines_of(data))
 
 
 def syslog_5424(data, clock):
     return b"".join(
         b'<30>1 %s host1 synapse 4711 - [origin ip="::1" x="a\\"]\\\\"][b@1] \xef\xbb\xbf%s\n'
-        % (clock(line).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode(), line)
+        % (clock(line).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode(), _escaped(line))
         for line in lines_of(data))

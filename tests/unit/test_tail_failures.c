@@ -541,6 +541,7 @@ inode_under_another_name(void **state)
 	append_to(other, "of another log\n");
 	assert_int_equal(stat(other, &st), 0);
 	b->cps[0].id.ino = st.st_ino;
+	b->cps[0].last_ts = clock_utc_ms() - 5000;
 	append(b, "two\nthree\n");
 	begin(b);
 	run_until(b, told_three);
