@@ -202,7 +202,6 @@ open_cri(struct slice line, struct wrapped *w_r)
 	if (!take_cri_head(&c, &time, &w_r->stream, &w_r->partial) ||
 	    !read_time(time, &w_r->ms))
 		return false;
-	w_r->broken = false;
 	w_r->inner = rest_of(&c);
 	return true;
 }
@@ -464,7 +463,7 @@ open_syslog(struct slice line, const struct envelope_clock *clock, struct wrappe
 	bool pri;
 
 	w_r->stream = STREAM_STDOUT;
-	w_r->partial = w_r->broken = false;
+	w_r->partial = false;
 	if (!take_pri(&c, &pri))
 		return false;
 	if (pri && take(&c, "1 "))

@@ -45,8 +45,8 @@ struct envelope_clock {
 
 /*
  * Take the envelope off, and undo what it did to the text: true and *w_r, whose
- * inner lies in line or in the arena; false where line is in no envelope of this kind.  Without a clock a
- * stamp that names no year is no time.
+ * inner lies in line or in the arena; false where line is in no envelope of this
+ * kind.  Without a clock a stamp that names no year is no time.
  */
 bool envelope_open(enum envelope_kind kind, struct slice line,
     const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r);
