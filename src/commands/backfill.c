@@ -178,13 +178,12 @@ marked(const struct account_event *ev, const struct config *c, struct arena *a)
 }
 
 static int
-put_one(struct backfill *b, const struct account_event *ev, uint64_t key,
+put_one(struct backfill *b, const struct account_event *ev,
     const struct store_delivery *to, struct arena *a, struct err *e)
 {
 	struct account_event past = *ev;
 	bool told, new;
 
-	past.file = key;
 	if (store_was_told(b->at.store, to->appservice, &past, &told, e) == -1)
 		return -1;
 	/* Under a rule of its own: it is another event to others, and to another. */
@@ -237,8 +236,8 @@ server_of(const struct backfill *b, const char *server, struct err *e)
 }
 
 int
-backfill_put(struct backfill *b, const struct account_events *events, uint64_t key,
-    const char *server, int64_t since, int64_t until, struct arena *a, struct err *e)
+backfill_put(struct backfill *b, const struct account_events *events, const char *server,
+    int64_t since, int64_t until, struct arena *a, struct err *e)
 {
 	const struct account_event *ev;
 	struct store_delivery to;
@@ -254,7 +253,7 @@ backfill_put(struct backfill *b, const struct account_events *events, uint64_t k
 		if (ev->ts < since || ev->ts >= until ||
 		    delivery_of(b, ev, server, &to) == 0)
 			continue;
-		if (put_one(b, ev, key, &to, a, e) == -1)
+		if (put_one(b, ev, &to, a, e) == -1)
 			goto undo;
 	}
 	if (store_commit(b->at.store, e) == -1)

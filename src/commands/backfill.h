@@ -31,7 +31,7 @@ int backfill_file(struct backfill *b, const char *path, uint64_t *key_r, struct 
  * appservice asks for.  server: whose log it is; NULL: of the only one of the
  * configuration.  Waits while the queue is well filled.
  */
-int backfill_put(struct backfill *b, const struct account_events *events, uint64_t key,
+int backfill_put(struct backfill *b, const struct account_events *events,
     const char *server, int64_t since, int64_t until, struct arena *a, struct err *e);
 
 /* How many were queued, and how many had been before. */

@@ -196,6 +196,10 @@ print_rule(void *arg, const struct match *m, enum extract_outcome outcome,
 	case OUTCOME_CARRIES_NONE:
 		printf("carries no user's text: what is known of its request shows it");
 		break;
+	case OUTCOME_PENDING:
+		printf("it waits: a user's text that holds such a line may have begun "
+		       "before, and what follows will show it");
+		break;
 	case OUTCOME_DOUBTED:
 		printf("%stells nothing: %s%s", paint(x, YELLOW), name, paint(x, PLAIN));
 		break;
@@ -220,16 +224,23 @@ print_torn(void *arg)
 /* ---- the command ------------------------------------------------------------------ */
 
 static void
+print_events(const struct explain *x, const struct account_events *events)
+{
+	const struct account_event *ev;
+
+	for (ev = events->first; ev != NULL; ev = ev->next)
+		printf("%s%" PRIu64 " %s%s\n", paint(x, GREEN), ev->offset,
+		    account_event_line(ev, true, x->arena), paint(x, PLAIN));
+}
+
+static void
 tell_chunk(struct explain *x, struct teller_log *log, const struct teller_chunk *c)
 {
 	const struct teller_trace trace = {print_line, print_rule, print_torn, x};
 	struct account_events events = {.last = &events.first};
-	const struct account_event *ev;
 
 	teller_chunk(log, c, x->arena, &events, &trace);
-	for (ev = events.first; ev != NULL; ev = ev->next)
-		printf("%s%" PRIu64 " %s%s\n", paint(x, GREEN), ev->offset,
-		    account_event_line(ev, true, x->arena), paint(x, PLAIN));
+	print_events(x, &events);
 }
 
 /* Line by line, so that it is seen of which nothing was said. */
@@ -262,6 +273,7 @@ explain_file(struct explain *x, const struct zone *zone, struct err *e)
 	struct teller *teller = teller_new(x->server, &limits);
 	struct teller_log *log = teller_log_new(teller, x->pack, zone);
 	struct reader *reader = reader_open(x->path, e);
+	struct account_events events = {.last = &events.first};
 	struct teller_chunk c = {.file = 1};
 	int got = -1;
 
@@ -278,6 +290,8 @@ explain_file(struct explain *x, const struct zone *zone, struct err *e)
 			tell_chunk(x, log, &c);
 		arena_reset(x->arena);
 	}
+	teller_log_idle(log, INT64_MAX, x->arena, &events);
+	print_events(x, &events);
 
 done:
 	reader_close(reader);

@@ -238,17 +238,32 @@ read_chunk(const struct reading *r, struct log *log, struct err *e)
 	}
 	if (got != 1)
 		return got;
-	c.file = log->piece;
+	c.file = log->key == 0 ? log->piece : log->key;
 	c.fallback_ms = reader_mtime_ms(log->reader);
 	teller_chunk(log->teller_log, &c, r->arena, &events, NULL);
 	r->logs->progress.bytes += c.len;
 	r->logs->reading = log->reader;
-	told.key = log->key;
 	told.fallback_ms = c.fallback_ms;
 	if (r->hooks->told(r->arg, &told, e) == -1)
 		return -1;
 	arena_reset(r->arena);
 	return 1;
+}
+
+/* What waited for the log to go on is told.  0, or -1 on error. */
+static int
+end_log(const struct reading *r, struct log *log, struct err *e)
+{
+	struct account_events events = {.last = &events.first};
+	const struct logs_told told = {.events = &events, .server = log->settings.server};
+
+	log->ended = true;
+	teller_log_clock(log->teller_log, INT64_MAX);
+	teller_log_idle(log->teller_log, INT64_MAX, r->arena, &events);
+	if (r->hooks->told(r->arg, &told, e) == -1)
+		return -1;
+	arena_reset(r->arena);
+	return 0;
 }
 
 /* The log that is furthest behind in time; NULL where all are read. */
@@ -279,10 +294,8 @@ logs_read(struct logs *l, const struct logs_hooks *hooks, void *arg, struct aren
 		got = read_chunk(&r, log, e);
 		if (got == -1)
 			return -1;
-		if (got == 0) {
-			log->ended = true;
-			teller_log_clock(log->teller_log, INT64_MAX);
-		}
+		if (got == 0 && end_log(&r, log, e) == -1)
+			return -1;
 	}
 	return 0;
 }

@@ -40,13 +40,15 @@ int logs_open(struct logs *l, const struct pack_set *packs, struct err *e);
 /* What a chunk of a log told. */
 struct logs_told {
 	const struct account_events *events; /* in the arena of logs_read */
-	uint64_t key;                        /* of the file, from the hook */
 	const char *server;                  /* as given */
 	int64_t fallback_ms; /* what lines without a time have as theirs */
 };
 
 struct logs_hooks {
-	/* A file is about to be read; may be NULL.  0, or -1. */
+	/*
+	 * A file is about to be read; its events are to have the key *key_r, unless it
+	 * is left 0; may be NULL.  0, or -1.
+	 */
 	int (*file)(void *arg, const char *path, uint64_t *key_r, struct err *e);
 	/* After each chunk, whether it told anything or not.  0, or -1. */
 	int (*told)(void *arg, const struct logs_told *told, struct err *e);

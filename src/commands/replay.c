@@ -224,8 +224,8 @@ take_told(void *arg, const struct logs_told *told, struct err *e)
 
 	if (r->backfill == NULL)
 		take_events(r, told->events);
-	else if (backfill_put(r->backfill, told->events, told->key, told->server,
-		     r->since, r->until, r->arena, e) == -1)
+	else if (backfill_put(r->backfill, told->events, told->server, r->since, r->until,
+		     r->arena, e) == -1)
 		return -1;
 	show_progress(r);
 	return 0;

@@ -102,6 +102,8 @@ void run_close_logs(struct run *r);
  * reading is stopped.
  */
 int run_lines(struct log *log, const struct tail_chunk *c);
+/* Tell what waited for log to go on; it is read to its end at the time now. */
+void run_lines_idle(struct log *log, int64_t now);
 /* The lines of log are those of pack, which is borrowed. */
 void run_use_pack(struct log *log, const struct pack *pack);
 

@@ -18,7 +18,8 @@
 #include "tail/source.h"
 #include "tail/tail.h"
 
-#define RETRY_MS 1000 /* a store that failed, a queue that is full */
+#define RETRY_MS 1000   /* a store that failed, a queue that is full */
+#define WAITING_MS 1000 /* while events wait for their log to go on */
 
 /* How many of the files, oldest first, have lines that were handed to us. */
 static size_t
@@ -155,6 +156,20 @@ put_positions(struct run *r, int64_t now, struct err *e)
 	return ok;
 }
 
+/* Is all read that is written? */
+static bool
+is_at_end(const struct log *log)
+{
+	struct tail_stats st = {0};
+
+	if (log->source != NULL)
+		return true;
+	if (log->tail_log == NULL)
+		return false;
+	tail_log_stats(log->tail_log, &st);
+	return st.behind == 0;
+}
+
 /*
  * What the logs of a server share waits for the slowest of them; one in which
  * nothing is written is not slow.
@@ -162,18 +177,35 @@ put_positions(struct run *r, int64_t now, struct err *e)
 static void
 tell_clocks(struct run *r, int64_t now)
 {
-	struct tail_stats st = {0};
 	struct log *log;
 
-	for (log = r->logs; log != NULL; log = log->next) {
-		if (log->server->log_count < 2 || log->teller_log == NULL ||
-		    (log->tail_log == NULL && log->source == NULL))
-			continue;
-		if (log->tail_log != NULL)
-			tail_log_stats(log->tail_log, &st);
-		if (log->source != NULL || st.behind == 0)
+	for (log = r->logs; log != NULL; log = log->next)
+		if (log->server->log_count >= 2 && log->teller_log != NULL &&
+		    is_at_end(log))
 			teller_log_clock(log->teller_log, now);
-	}
+}
+
+/* Events may wait for their log to go on, and it may have said all. */
+static void
+tell_waiting(struct run *r)
+{
+	int64_t now = clock_utc_ms();
+	struct log *log;
+
+	for (log = r->logs; log != NULL; log = log->next)
+		if (log->teller_log != NULL && teller_log_waits(log->teller_log) &&
+		    is_at_end(log))
+			run_lines_idle(log, now);
+}
+
+static void
+wait_on(struct run *r)
+{
+	struct log *log;
+
+	for (log = r->logs; log != NULL; log = log->next)
+		if (log->teller_log != NULL && teller_log_waits(log->teller_log))
+			run_commit_within(log, WAITING_MS);
 }
 
 /* A pattern that was too slow is told of: it never counts as one that did not match. */
@@ -275,11 +307,13 @@ run_block_or_go_on(struct run *r)
 int
 run_commit(struct run *r)
 {
-	size_t events = r->batch_count;
+	size_t events;
 	struct log *log;
 	struct err e;
 
 	(void)event_del(r->commit);
+	tell_waiting(r);
+	events = r->batch_count;
 	if (put_batch(r, &e) == -1) {
 		block(r, e.text);
 		return -1;
@@ -292,6 +326,8 @@ run_commit(struct run *r)
 	r->batch_bytes = 0;
 	arena_reset(r->arena);
 	say_given_up(r);
+	if (!r->ending)
+		wait_on(r);
 	if (events > 0 && !r->ending)
 		send_wake(r->send);
 	run_block_or_go_on(r);

@@ -41,6 +41,17 @@ put_event(struct run *r, struct log *log, struct account_event *ev)
 		    r->deliveries[i].key, r->deliveries[i].type};
 }
 
+static void
+put_events(struct log *log, const struct account_events *events)
+{
+	struct account_event *ev, *next;
+
+	for (ev = events->first; ev != NULL; ev = next) {
+		next = ev->next;
+		put_event(log->run, log, ev);
+	}
+}
+
 void
 run_use_pack(struct log *log, const struct pack *pack)
 {
@@ -103,7 +114,6 @@ run_lines(struct log *log, const struct tail_chunk *c)
 {
 	struct run *r = log->run;
 	struct account_events events = {.last = &events.first};
-	struct account_event *ev, *next;
 
 	if (r->blocked) {
 		r->refused = true;
@@ -129,10 +139,7 @@ run_lines(struct log *log, const struct tail_chunk *c)
 	} else {
 		log->gap = true;
 	}
-	for (ev = events.first; ev != NULL; ev = next) {
-		next = ev->next;
-		put_event(r, log, ev);
-	}
+	put_events(log, &events);
 	r->batch_bytes += c->len;
 	/*
 	 * Events at once, but behind what the loop has ready now, so that a burst
@@ -145,4 +152,13 @@ run_lines(struct log *log, const struct tail_chunk *c)
 	if (r->batch_count == 0)
 		arena_reset(r->arena);
 	return 0;
+}
+
+void
+run_lines_idle(struct log *log, int64_t now)
+{
+	struct account_events events = {.last = &events.first};
+
+	teller_log_idle(log->teller_log, now, log->run->arena, &events);
+	put_events(log, &events);
 }

@@ -109,6 +109,7 @@ see_rule(void *arg, const struct match *m, enum extract_outcome outcome, const c
 	case OUTCOME_WITH:
 	case OUTCOME_NO_VALUE:
 	case OUTCOME_CARRIES_NONE:
+	case OUTCOME_PENDING:
 	case OUTCOME_DOUBTED:
 		break;
 	}
@@ -153,6 +154,7 @@ look(const struct pack *pack, const char *server, char **lines, size_t count,
 	c.data = text.p;
 	c.len = text.len;
 	teller_chunk(log, &c, a, &l_r->events, &trace);
+	teller_log_idle(log, INT64_MAX, a, &l_r->events);
 	teller_log_stats(log, &stats);
 	l_r->timed_out = stats.timed_out;
 	matcher_free(l_r->matcher);

@@ -9,6 +9,7 @@
 #include "decode/decoder.h"
 #include "extract/account_event.h"
 #include "extract/doubt.h"
+#include "extract/pending.h"
 #include "match/match.h"
 #include "match/scan.h"
 #include "pack/pack.h"
@@ -31,9 +32,9 @@ struct teller_log {
 	struct health health;
 	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
 	uint64_t doubted;
-	uint64_t carrier_file, carrier_offset; /* the line behind which doubt began */
-	uint64_t file;                         /* of the newest chunk */
-	uint64_t written; /* characters of the server's; see position */
+	struct pending *pending; /* what doubt has not decided yet */
+	uint64_t file;           /* of the newest chunk */
+	uint64_t written;        /* characters of the server's; see position */
 	bool open; /* the newest line remembered an open end; what follows it decides */
 };
 
@@ -70,6 +71,7 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	health_init(&log->health, pack);
 	log->extract = extract_log_new(t->extract, pack);
 	log->shadow = extract_log_new(t->shadow, pack);
+	log->pending = pending_new();
 	LL_PREPEND(t->logs, log);
 	return log;
 }
@@ -99,6 +101,7 @@ teller_free(struct teller *t)
 		decoder_free(log->decoder);
 		matcher_free(log->matcher);
 		doubt_free(log->doubt);
+		pending_free(log->pending);
 		free(log);
 	}
 	extract_free(t->extract);
@@ -145,6 +148,28 @@ means_something(const struct extract_line *line)
 }
 
 /*
+ * Events of the line judged last.  They wait where it is not decided yet, or
+ * where others wait before them; what was told before the last stop is dropped.
+ */
+static void
+give(struct telling *t, const struct account_events *events)
+{
+	const struct teller_log *log = t->log;
+	struct account_event *ev, *next;
+	uint64_t number = log->doubt == NULL ? 0 : doubt_number(log->doubt);
+	bool waits = log->doubt != NULL &&
+	    (pending_count(log->pending) > 0 || doubt_decided(log->doubt) < number);
+
+	for (ev = events->first; ev != NULL; ev = next) {
+		next = ev->next;
+		if (waits)
+			pending_add(log->pending, ev, number, t->chunk->again);
+		else if (!t->chunk->again)
+			account_events_add(t->out, ev);
+	}
+}
+
+/*
  * A line that may be a user's text goes the same way, but apart: what it would
  * have told becomes a report of a suspected forgery.
  */
@@ -153,18 +178,16 @@ take_doubted(struct telling *t, const struct extract_line *line,
     enum doubt_verdict verdict, const char *why)
 {
 	struct account_events events = {.last = &events.first};
-	struct account_event *ev, *next;
+	struct account_event *ev;
 	size_t i;
 
 	t->log->doubted += verdict == DOUBT_FORGED || means_something(line);
 	for (i = 0; t->trace != NULL && i < line->match_count; i++)
 		t->trace->rule(t->trace->arg, &line->matches[i], OUTCOME_DOUBTED, why, 0);
 	extract_line(t->log->shadow, line, t->arena, &events, NULL, NULL);
-	for (ev = events.first; ev != NULL; ev = next) {
-		next = ev->next;
+	for (ev = events.first; ev != NULL; ev = ev->next)
 		account_event_suspect(ev, t->arena);
-		account_events_add(t->out, ev);
-	}
+	give(t, &events);
 }
 
 static struct slice
@@ -196,19 +219,19 @@ position(struct telling *t, size_t offset)
 	return log->written;
 }
 
-/* The rule by which a line may carry the most text; NULL: by none. */
-static const struct pack_rule *
+/* By which rule a line may carry the most text; NULL: by none. */
+static const struct match *
 carrier_of(struct telling *t, const struct extract_line *line)
 {
-	const struct pack_rule *most = NULL;
+	const struct match *most = NULL;
 	size_t i;
 
 	for (i = 0; i < line->match_count; i++) {
 		const struct match *m = &line->matches[i];
 
-		if (m->rule->raw > (most == NULL ? 0 : most->raw) &&
+		if (m->rule->raw > (most == NULL ? 0 : most->rule->raw) &&
 		    extract_holds(t->log->extract, line, m, t->arena))
-			most = m->rule;
+			most = m;
 	}
 	return most;
 }
@@ -227,8 +250,12 @@ judge(
 	    .record = line->record,
 	    .matches = line->matches,
 	    .match_count = line->match_count,
+	    .file = line->file,
+	    .offset = line->offset,
+	    .again = t->chunk->again,
 	};
 	enum doubt_verdict verdict;
+	uint64_t forged;
 
 	if (log->doubt == NULL && line->record->format->forgeable)
 		log->doubt = doubt_new(log->pack);
@@ -242,13 +269,16 @@ judge(
 	verdict = doubt_line(log->doubt, &doubted, why_r);
 	if (verdict == DOUBT_NONE && resets(line->matches, line->match_count))
 		doubt_reset(log->doubt);
+	if (doubt_betrayed(log->doubt, &forged))
+		pending_forged(log->pending, forged, t->arena);
+	pending_tell(
+	    log->pending, doubt_decided(log->doubt), t->chunk->again, t->arena, t->out);
 	return verdict;
 }
 
 /*
- * A line is believed in a log that users can forge: it may begin a stretch of
- * doubt, which has to be read again from here after a restart; or close a
- * request of which only doubted lines are known, which then were its own.
+ * A line is believed in a log that users can forge: it may close a request of
+ * which only doubted lines are known, which then were its own.
  */
 static void
 settle(struct telling *t, const struct extract_line *line)
@@ -256,10 +286,6 @@ settle(struct telling *t, const struct extract_line *line)
 	struct teller_log *log = t->log;
 	size_t i;
 
-	if (doubt_carried(log->doubt)) {
-		log->carrier_file = line->file;
-		log->carrier_offset = line->offset;
-	}
 	for (i = 0; t->trace != NULL && i < line->match_count; i++)
 		if (line->matches[i].rule->raw > 0)
 			t->trace->rule(t->trace->arg, &line->matches[i],
@@ -283,8 +309,8 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 	    .file = u->place.file,
 	    .offset = u->place.offset,
 	    .record = &record,
-	    .again = t->chunk->again,
 	};
+	struct account_events events = {.last = &events.first};
 	struct match *matches = NULL;
 	enum doubt_verdict verdict;
 	const char *why;
@@ -305,15 +331,18 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 	if (taken.match_count == 0)
 		return;
 	verdict = judge(t, &taken, offset, &why);
-	if (verdict != DOUBT_NONE) {
+	if (verdict == DOUBT_HELD || verdict == DOUBT_FORGED) {
 		take_doubted(t, &taken, verdict, why);
 		return;
 	}
 	if (log->doubt != NULL)
 		settle(t, &taken);
-	extract_line(log->extract, &taken, t->arena, t->out,
+	extract_line(log->extract, &taken, t->arena, &events,
 	    t->trace == NULL ? NULL : t->trace->rule,
 	    t->trace == NULL ? NULL : t->trace->arg);
+	if (verdict == DOUBT_PENDING && events.count > 0 && t->trace != NULL)
+		t->trace->rule(t->trace->arg, &matches[0], OUTCOME_PENDING, NULL, 0);
+	give(t, &events);
 	log->open = remembers_open_end(matches, taken.match_count);
 }
 
@@ -332,7 +361,7 @@ look_behind_open_end(struct telling *t, const struct unwrapped *following, size_
 	log->open = false;
 	if (decoder_unwrapped(
 		log->decoder, following, t->chunk->fallback_ms, t->arena, &record) == 1 &&
-	    judge(t, &line, offset, &why) == DOUBT_NONE)
+	    judge(t, &line, offset, &why) <= DOUBT_PENDING)
 		return;
 	extract_torn(log->extract);
 	if (t->trace != NULL)
@@ -417,6 +446,22 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 		(void)position(&t, c->len);
 }
 
+bool
+teller_log_waits(const struct teller_log *log)
+{
+	return pending_count(log->pending) > 0;
+}
+
+void
+teller_log_idle(
+    struct teller_log *log, int64_t now, struct arena *a, struct account_events *out)
+{
+	if (log->doubt == NULL)
+		return;
+	doubt_idle(log->doubt, now);
+	pending_tell(log->pending, doubt_decided(log->doubt), false, a, out);
+}
+
 void
 teller_log_clock(struct teller_log *log, int64_t now)
 {
@@ -425,14 +470,14 @@ teller_log_clock(struct teller_log *log, int64_t now)
 
 /*
  * Files of a log come in order: what is not of the newest one, nor of the
- * piece's, is older than that.
+ * place's, is older than that.
  */
 static bool
-piece_is_older(
-    const struct teller_log *log, struct line_place piece, uint64_t file, uint64_t offset)
+is_older(
+    const struct teller_log *log, struct line_place place, uint64_t file, uint64_t offset)
 {
-	if (piece.file == file)
-		return piece.offset < offset;
+	if (place.file == file)
+		return place.offset < offset;
 	return file == log->file;
 }
 
@@ -440,20 +485,18 @@ bool
 teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r)
 {
 	bool needed = extract_needs(log->extract, file_r, offset_r);
-	struct line_place piece;
+	struct line_place place;
 
-	/* A request that was open when the doubt began stands before it in any case. */
-	if (log->doubt != NULL && doubt_in_zone(log->doubt) &&
-	    (!needed ||
-		(*file_r == log->carrier_file && log->carrier_offset < *offset_r))) {
-		*file_r = log->carrier_file;
-		*offset_r = log->carrier_offset;
+	if (log->doubt != NULL && doubt_needs(log->doubt, &place.file, &place.offset) &&
+	    (!needed || is_older(log, place, *file_r, *offset_r))) {
+		*file_r = place.file;
+		*offset_r = place.offset;
 		needed = true;
 	}
-	if (decoder_needs(log->decoder, &piece) &&
-	    (!needed || piece_is_older(log, piece, *file_r, *offset_r))) {
-		*file_r = piece.file;
-		*offset_r = piece.offset;
+	if (decoder_needs(log->decoder, &place) &&
+	    (!needed || is_older(log, place, *file_r, *offset_r))) {
+		*file_r = place.file;
+		*offset_r = place.offset;
 		needed = true;
 	}
 	return needed;

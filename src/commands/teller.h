@@ -65,9 +65,18 @@ struct teller_trace {
 	void *arg;
 };
 
-/* Take a chunk; its events are appended to out, in the arena. */
+/* Take a chunk; what it shows, and what waited, is appended to out, in the arena. */
 void teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
     struct account_events *out, const struct teller_trace *trace);
+
+/*
+ * Events wait where the log must go on to show whether they are genuine: are
+ * there any, and what is told now that it was read to its end at the time now
+ * (UTC ms; INT64_MAX: it does not go on).
+ */
+bool teller_log_waits(const struct teller_log *log);
+void teller_log_idle(
+    struct teller_log *log, int64_t now, struct arena *a, struct account_events *out);
 
 /* As extract_log_clock. */
 void teller_log_clock(struct teller_log *log, int64_t now);

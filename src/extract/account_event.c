@@ -22,6 +22,12 @@ account_event_suspect(struct account_event *ev, struct arena *a)
 	ev->type = TYPE_FORGERY_SUSPECTED;
 }
 
+bool
+account_event_suspected(const struct account_event *ev)
+{
+	return strcmp(ev->type, TYPE_FORGERY_SUSPECTED) == 0;
+}
+
 const char *
 account_event_with_source(const struct account_event *ev, struct arena *a)
 {

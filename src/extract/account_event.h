@@ -40,6 +40,7 @@ void account_events_add(struct account_events *list, struct account_event *ev);
  */
 #define TYPE_FORGERY_SUSPECTED "org.hearsay.forgery_suspected"
 void account_event_suspect(struct account_event *ev, struct arena *a);
+bool account_event_suspected(const struct account_event *ev);
 
 /* The content with the source in it, under org.hearsay.source; in the arena. */
 const char *account_event_with_source(const struct account_event *ev, struct arena *a);

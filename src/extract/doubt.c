@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "decode/record.h"
+#include "extract/until.h"
 #include "match/match.h"
 #include "pack/pack.h"
 
@@ -53,10 +54,16 @@ struct doubt {
 	unsigned contradictions; /* outside of any zone; see GIVE_UP */
 
 	int64_t read_at; /* what is taken now was in the log by that time */
+	uint64_t number; /* of the line judged last */
+	struct until *until;
+	int64_t
+	    clock;  /* by which stretches grow old: read_at, but for lines read again */
+	bool again; /* the line judged last was read again */
+	bool betrayed;     /* and is a second sequel, */
+	uint64_t betrayer; /* of the stretch behind that line */
 
 	/* The zone behind a line that may carry text. */
 	bool zone;
-	bool carried; /* the last record opened it */
 	bool settled; /* the last record closed a request that was held rightly */
 	bool carrier_numbered;
 	struct buf carrier; /* the context of that line */
@@ -64,6 +71,8 @@ struct doubt {
 	uint64_t zone_end;  /* the text is not expected to reach beyond */
 	uint64_t zone_last; /* and can't reach beyond; UINT64_MAX: nobody knows */
 	uint64_t serial;    /* of the newest zone */
+	bool zone_until;    /* a stretch is open for it */
+	uint64_t zone_number, zone_file, zone_offset; /* of the line that opened it */
 	int64_t zone_ts, zone_read_at;
 	int64_t first_ts; /* where it lies within others: of the outermost */
 	unsigned guesses;
@@ -87,7 +96,8 @@ doubt_new(const struct pack *pack)
 	size_t i;
 
 	d->pack = pack;
-	d->read_at = INT64_MIN;
+	d->read_at = d->clock = INT64_MIN;
+	d->until = until_new();
 	if (pack->request == NULL)
 		return d;
 	for (i = 0; i < pack->request->capture_count; i++) {
@@ -111,6 +121,7 @@ doubt_free(struct doubt *d)
 		return;
 	pcre2_match_data_free(d->data);
 	buf_free(&d->carrier);
+	until_free(d->until);
 	free(d->begun);
 	free(d->over);
 	free(d);
@@ -349,8 +360,8 @@ static void
 open_zone(struct doubt *d, const struct doubt_line *line)
 {
 	const struct record *r = line->record;
-	uint64_t last =
-	    line->carrier->longest == 0 ? UINT64_MAX : line->end + line->carrier->longest;
+	const struct pack_rule *rule = line->carrier->rule;
+	uint64_t last = rule->longest == 0 ? UINT64_MAX : line->end + rule->longest;
 
 	if (!d->zone) {
 		d->guesses = 0;
@@ -358,11 +369,11 @@ open_zone(struct doubt *d, const struct doubt_line *line)
 		d->first_ts = r->ts;
 		d->zone_last = 0;
 	}
-	d->zone = d->carried = true;
+	d->zone = true;
 	d->carrier_numbered = request_of(d, r).numbered;
 	buf_reset(&d->carrier);
 	buf_add(&d->carrier, r->part[PART_CONTEXT].p, r->part[PART_CONTEXT].len);
-	d->zone_end = line->end + line->carrier->raw;
+	d->zone_end = line->end + rule->raw;
 	if (last > d->zone_last)
 		d->zone_last = last;
 	d->zone_ts = r->ts;
@@ -371,6 +382,13 @@ open_zone(struct doubt *d, const struct doubt_line *line)
 	d->serial++;
 	*fate_of(d, d->serial) =
 	    (struct zone_fate){.serial = d->serial, .latest = INT64_MIN};
+	d->zone_number = d->number;
+	d->zone_file = line->file;
+	d->zone_offset = line->offset;
+	d->zone_until = rule->until != NULL;
+	if (d->zone_until)
+		until_open(d->until, line, pack_rule_find(d->pack, rule->until),
+		    d->number, d->clock);
 }
 
 /*
@@ -386,6 +404,9 @@ outlive_zone(struct doubt *d, const struct doubt_line *line)
 	if (d->read_at != INT64_MIN && d->zone_read_at != INT64_MIN &&
 	    d->read_at - d->zone_read_at >= STALE_MS)
 		d->zone = false;
+	until_close(d->until, line->end, d->clock);
+	if (d->zone_until && !until_is_open(d->until, d->zone_number))
+		d->zone = d->zone_until = false;
 }
 
 /* A line in the zone is impossible, or a closing one that nothing is known of. */
@@ -528,6 +549,51 @@ contradicted(struct doubt *d, const struct request *q, bool closing)
 	return DOUBT_FORGED;
 }
 
+/*
+ * Stretches grow old by the moment of reading.  When lines that are read again
+ * were read first, nobody knows: what they leave open is taken as read now, so
+ * that an event may be told a second time, but never lost; the store knows its
+ * place.
+ */
+static void
+tell_time(struct doubt *d, const struct doubt_line *line)
+{
+	if (line->again) {
+		d->again = true;
+		return;
+	}
+	d->clock = d->read_at;
+	if (d->again)
+		until_wait_anew(d->until, d->clock);
+	d->again = false;
+}
+
+/*
+ * The first sequel of the zone's text may be of the text: what follows is pending.
+ * True where the line is held for it.
+ */
+static bool
+sequel(struct doubt *d, const struct doubt_line *line, const char **why_r)
+{
+	bool here = d->zone && d->zone_until;
+	enum until_sequel what = until_line(d->until, line, &d->betrayer);
+	size_t i;
+
+	d->betrayed = what == SEQUEL_SECOND;
+	if (here && what == SEQUEL_FIRST && d->betrayer == d->zone_number)
+		d->zone = false;
+	for (i = 0; here && d->zone && i < line->match_count; i++) {
+		if (!line->matches[i].rule->resets)
+			continue;
+		until_restart(d->until);
+		d->zone = false;
+		*why_r = "it stands behind a line that may carry a user's text, and "
+			 "what follows will show whether the server began anew";
+		return true;
+	}
+	return false;
+}
+
 enum doubt_verdict
 doubt_line(struct doubt *d, const struct doubt_line *line, const char **why_r)
 {
@@ -538,11 +604,15 @@ doubt_line(struct doubt *d, const struct doubt_line *line, const char **why_r)
 	bool closing = closes(matches, count);
 	enum doubt_verdict verdict = DOUBT_NONE;
 
-	d->carried = d->settled = false;
+	d->number++;
+	d->settled = d->betrayed = false;
+	tell_time(d, line);
 	outlive_zone(d, line);
 	*why_r = contradiction(d, r, &q, closing && other_method(&q, matches, count));
 	if (*why_r != NULL)
 		return contradicted(d, &q, closing);
+	if (sequel(d, line, why_r))
+		return DOUBT_HELD;
 	if (d->zone)
 		verdict = judge_in_zone(d, r, &q, closing, count > 0, why_r);
 	else if (count > 0)
@@ -552,31 +622,59 @@ doubt_line(struct doubt *d, const struct doubt_line *line, const char **why_r)
 	if (verdict != DOUBT_NONE) {
 		/* Without numbers nothing but its length ends a text; this one may go on. */
 		if (line->carrier != NULL && d->pack->request == NULL)
-			d->zone_end = line->end + line->carrier->raw;
+			d->zone_end = line->end + line->carrier->rule->raw;
 		return verdict;
 	}
 	if (line->carrier != NULL)
 		open_zone(d, line);
 	if (!imitates(matches, count))
-		return DOUBT_NONE;
+		return until_pending(d->until) ? DOUBT_PENDING : DOUBT_NONE;
 	*why_r = "an address or agent in it imitates a line of this kind";
 	return DOUBT_HELD;
 }
 
 bool
-doubt_in_zone(const struct doubt *d)
+doubt_needs(const struct doubt *d, uint64_t *file_r, uint64_t *offset_r)
 {
-	return d->zone;
+	uint64_t number;
+	bool open = until_oldest(d->until, &number, file_r, offset_r);
+
+	if (!d->zone || (open && number < d->zone_number))
+		return open;
+	*file_r = d->zone_file;
+	*offset_r = d->zone_offset;
+	return true;
+}
+
+void
+doubt_idle(struct doubt *d, int64_t now)
+{
+	until_close(d->until, now == INT64_MAX ? UINT64_MAX : 0, now);
+}
+
+uint64_t
+doubt_number(const struct doubt *d)
+{
+	return d->number;
+}
+
+uint64_t
+doubt_decided(const struct doubt *d)
+{
+	uint64_t number, file, offset;
+
+	return until_oldest(d->until, &number, &file, &offset) ? number : UINT64_MAX;
+}
+
+bool
+doubt_betrayed(const struct doubt *d, uint64_t *number_r)
+{
+	*number_r = d->betrayer;
+	return d->betrayed;
 }
 
 bool
 doubt_settled(const struct doubt *d)
 {
 	return d->settled;
-}
-
-bool
-doubt_carried(const struct doubt *d)
-{
-	return d->carried;
 }

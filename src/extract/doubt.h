@@ -9,6 +9,10 @@
  * line's request is over, nothing is believed that begins there, and a line
  * that contradicts what is known betrays the text.
  *
+ * Where lines have no request, the one that carries may name another that is
+ * written behind the text, once (until.h).  What follows that is pending until
+ * no second one can come.
+ *
  * hearsay-pack(5), "Forgery", says what remains possible.
  */
 #ifndef HEARSAY_EXTRACT_DOUBT_H
@@ -21,13 +25,13 @@
 struct doubt;
 struct match;
 struct pack;
-struct pack_rule;
 struct record;
 
 enum doubt_verdict {
-	DOUBT_NONE,  /* as trustworthy as the format allows */
-	DOUBT_HELD,  /* it may be a user's text: tell nothing by it */
-	DOUBT_FORGED /* it contradicts the log: it is a user's text */
+	DOUBT_NONE,    /* as trustworthy as the format allows */
+	DOUBT_PENDING, /* what follows will show it; see doubt_decided */
+	DOUBT_HELD,    /* it may be a user's text: tell nothing by it */
+	DOUBT_FORGED   /* it contradicts the log: it is a user's text */
 };
 
 /* Borrows pack, whose "request" says how a context is numbered. */
@@ -40,18 +44,27 @@ struct doubt_line {
 	const struct record *record;
 	const struct match *matches;
 	size_t match_count;
-	const struct pack_rule *carrier; /* by which it may carry a text; or NULL */
+	const struct match *carrier; /* by which it may carry a text; or NULL */
+	uint64_t file, offset;       /* its place, for doubt_needs */
+	bool again;                  /* it was read before the last stop */
 };
 
 /* Judge the lines in the order of the log.  *why_r is a sentence for explain. */
 enum doubt_verdict doubt_line(
     struct doubt *d, const struct doubt_line *line, const char **why_r);
 
-/* Whether the line taken last may have carried text: look at the line behind it as well. */
-bool doubt_carried(const struct doubt *d);
+/* The oldest line that must be read again to doubt as now: true; false: none must. */
+bool doubt_needs(const struct doubt *d, uint64_t *file_r, uint64_t *offset_r);
 
-/* Behind a line that may have carried text, before its request is over. */
-bool doubt_in_zone(const struct doubt *d);
+/*
+ * Lines are numbered as they are judged: the number of the line judged last, and
+ * the highest one up to which nothing is pending.
+ */
+uint64_t doubt_number(const struct doubt *d);
+uint64_t doubt_decided(const struct doubt *d);
+
+/* The line judged last shows that what is pending behind line *number_r is forged. */
+bool doubt_betrayed(const struct doubt *d, uint64_t *number_r);
 
 /*
  * Whether the line taken last closes a request, outside of any zone, of which
@@ -61,8 +74,11 @@ bool doubt_in_zone(const struct doubt *d);
  */
 bool doubt_settled(const struct doubt *d);
 
-/* What is taken from now on was in the log by the time read_at (UTC ms). */
+/* What is judged from now on was in the log by the time read_at (UTC ms). */
 void doubt_clock(struct doubt *d, int64_t read_at);
+
+/* The log was read to its end at the time now; INT64_MAX: it does not go on. */
+void doubt_idle(struct doubt *d, int64_t now);
 
 /* The server began anew: its numbers begin again. */
 void doubt_reset(struct doubt *d);

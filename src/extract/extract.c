@@ -470,8 +470,7 @@ tell(struct following *f, const struct slice *item)
 		trace(f, OUTCOME_KNOWN, NULL, 0);
 		return false;
 	}
-	if (!f->line->again)
-		account_events_add(f->out, ev);
+	account_events_add(f->out, ev);
 	return true;
 }
 

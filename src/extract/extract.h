@@ -55,7 +55,8 @@ enum extract_outcome {
 	OUTCOME_RESET,
 	OUTCOME_CARRIES, /* the line may carry a user's text that goes on behind it */
 	OUTCOME_CARRIES_NONE, /* it would, but its request shows that there is none */
-	OUTCOME_DOUBTED /* name: why the line may be a user's text; nothing follows */
+	OUTCOME_PENDING, /* its events wait until the log shows whether they are genuine */
+	OUTCOME_DOUBTED  /* name: why the line may be a user's text; nothing follows */
 };
 
 /* Called for each rule of a line; may be NULL. */
@@ -69,7 +70,6 @@ struct extract_line {
 	const struct record *record;
 	const struct match *matches;
 	size_t match_count;
-	bool again; /* rebuild memory only; its events were told before the last stop */
 };
 
 struct extract *extract_new(const struct extract_limits *limits);

@@ -471,8 +471,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "renews", "contextless", "raw", "longest", "suspect",
-	    "sentinel", "emit", NULL};
+	    "ends", "resets", "renews", "contextless", "raw", "longest", "until",
+	    "suspect", "sentinel", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -494,6 +494,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->contextless = bool_of(l, g, "contextless");
 	r->raw = number_of(l, g, "raw");
 	r->longest = number_of(l, g, "longest");
+	r->until = text_of(l, g, "until", false);
 	r->suspect = bool_of(l, g, "suspect");
 	r->sentinel = bool_of(l, g, "sentinel");
 	r->emit = load_emit(l, g);
@@ -504,8 +505,9 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 		    r->name);
 	if (r->key != NULL && !r->remember)
 		wrong(l, g, "rule \"%s\": \"key\" goes with \"remember\"", r->name);
-	if (r->longest > 0 && r->raw == 0)
-		wrong(l, g, "rule \"%s\": \"longest\" goes with \"raw\"", r->name);
+	if ((r->longest > 0 || r->until != NULL) && r->raw == 0)
+		wrong(l, g, "rule \"%s\": \"longest\" and \"until\" go with \"raw\"",
+		    r->name);
 }
 
 static void
@@ -783,6 +785,21 @@ check_remembered(struct loading *l, const config_setting_t *at, const struct pac
 	}
 }
 
+/* What ends a text is known by its key. */
+static void
+check_until(struct loading *l, const config_setting_t *at, const struct pack_rule *r)
+{
+	const struct pack_rule *other;
+
+	if (r->until == NULL)
+		return;
+	check_remembered(l, at, r, &r->until, 1);
+	other = pack_rule_find(l->pack, r->until);
+	if (other != NULL && other->key == NULL)
+		wrong(l, at, "rule \"%s\": \"until\" names a rule without a key, \"%s\"",
+		    r->name, r->until);
+}
+
 static void
 check_formats(struct loading *l, const config_setting_t *at, const struct pack_rule *r)
 {
@@ -861,6 +878,7 @@ check_rules(struct loading *l, const config_setting_t *root)
 		check_formats(l, at, r);
 		check_remembered(l, at, r, r->with, r->with_count);
 		check_remembered(l, at, r, r->without, r->without_count);
+		check_until(l, at, r);
 		if (r->key != NULL && !has_capture(l->pack, r, r->with_count, r->key))
 			wrong(l, at, "rule \"%s\": nothing captures its key \"%s\"",
 			    r->name, r->key);
@@ -1008,6 +1026,7 @@ free_rule(struct pack_rule *r)
 	free(r->name);
 	free(r->key);
 	free(r->renews);
+	free(r->until);
 }
 
 static void

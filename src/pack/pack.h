@@ -153,6 +153,9 @@ struct pack_rule {
 	 * suspect: the line imitates another; nothing is told by it.
 	 */
 	uint64_t raw, longest;
+	/* A rule whose line the same request always writes behind the text, once; it
+	   is known by its key's capture, which both rules have.  NULL: there is none. */
+	char *until;
 	bool suspect;
 	bool sentinel;    /* a healthy log keeps showing lines that fit */
 	bool contextless; /* "without" holds too where the record has no context at all */

@@ -70,7 +70,6 @@ struct trial {
 	struct buf trace;
 	uint64_t offset;
 	int64_t now;
-	bool again;
 };
 
 static int
@@ -139,8 +138,7 @@ line_of(
     struct trial *t, struct extract_log *log, const char *context, const char *message)
 {
 	struct record r = {.format = &t->pack->formats[0], .ts = t->now};
-	struct extract_line line = {
-	    .file = FILE_KEY, .offset = t->offset, .record = &r, .again = t->again};
+	struct extract_line line = {.file = FILE_KEY, .offset = t->offset, .record = &r};
 	struct match *matches = NULL;
 
 	if (context != NULL)
@@ -511,22 +509,7 @@ of_too_many_the_oldest_goes_first(void **state)
 	assert_int_equal(stats(t).crowded, 1);
 }
 
-/* ---- again, needs ---------------------------------------------------------------------- */
-
-static void
-again_remembers_and_tells_nothing(void **state)
-{
-	struct trial *t = *state;
-
-	t->again = true;
-	line(t, "R1", "drop ['D1'] of " A);
-	line(t, "R1", "done logout");
-	line(t, "R2", "enter " A " on D1");
-	tells(t, "");
-	t->again = false;
-	line(t, "R2", "done login");
-	tells(t, LOGIN(A, "D1"));
-}
+/* ---- needs ---------------------------------------------------------------------- */
 
 static void
 the_oldest_line_of_an_open_request_is_needed(void **state)
@@ -680,18 +663,6 @@ only_so_many_are_known(void **state)
 	tells(t, LEFT(A, "D1"));
 }
 
-static void
-what_was_told_before_a_stop_is_known(void **state)
-{
-	struct trial *t = *state;
-
-	t->again = true;
-	line(t, NULL, "left ['D1'] of " A);
-	t->again = false;
-	line(t, NULL, "left ['D1'] of " A);
-	tells(t, "");
-}
-
 int
 main(void)
 {
@@ -714,7 +685,6 @@ main(void)
 	    TRIAL(memories_are_forgotten_by_the_clock_of_the_log),
 	    TRIAL(what_logs_share_waits_for_the_slowest),
 	    TRIAL(of_too_many_the_oldest_goes_first),
-	    TRIAL(again_remembers_and_tells_nothing),
 	    TRIAL(the_oldest_line_of_an_open_request_is_needed),
 	    TRIAL(a_memory_needs_what_it_took_up),
 	    TRIAL(a_torn_line_loses_its_open_end),
@@ -725,7 +695,6 @@ main(void)
 	    TRIAL(a_while_later_it_is_told_again),
 	    TRIAL(what_is_renewed_is_told_again),
 	    TRIAL(only_so_many_are_known),
-	    TRIAL(what_was_told_before_a_stop_is_known),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -42,6 +42,20 @@ static const char about[] =
     "{ name = \"over\"; match = \"done %{decimal:took} (?<method>[A-Z]{1,10}) .*\";\n"
     "  ends = true; } );\n";
 
+/* Lines without requests: what may carry a text names what follows it, once. */
+static const char about_lines[] =
+    "name = \"lines\"; title = \"Lines\"; versions = \"1\"; needs = \"nothing\";\n"
+    "tested = \"source\";\n"
+    "formats = ( { name = \"plain\"; kind = \"regex\"; time = \"iso\"; forgeable = true;\n"
+    "  pattern = \"%{timestamp:time} (?<context>\\\\S{1,40}) (?<message>.*)\"; } );\n"
+    "rules = (\n"
+    "{ name = \"start\"; match = \"the server starts\"; resets = true; },\n"
+    "{ name = \"made\"; match = \"made %{user_id:user} called .*\";\n"
+    "  raw = 2000; until = \"ready\"; },\n"
+    "{ name = \"ready\"; match = \"ready %{user_id:user}\"; remember = true; key = \"user\"; },\n"
+    "{ name = \"login\"; match = \"login %{user_id:user}\";\n"
+    "  emit = { type = \"login\"; user_id = \"$user\"; }; } );\n";
+
 struct scene {
 	struct teller *teller;
 	struct teller_log *log;
@@ -52,7 +66,7 @@ struct scene {
 	int64_t now; /* ms behind noon: of the lines, and of the reading */
 };
 
-static struct pack *pack;
+static struct pack *pack, *lines;
 static struct zone *zone;
 
 static int
@@ -62,7 +76,8 @@ set_up(void **state)
 
 	(void)state;
 	pack = pack_of_text(about, &errs);
-	if (pack == NULL)
+	lines = pack_of_text(about_lines, &errs);
+	if (pack == NULL || lines == NULL)
 		fail_msg("%s", errs.texts[0]);
 	zone = zone_open("UTC", NULL);
 	return zone == NULL ? -1 : 0;
@@ -74,6 +89,7 @@ tear_down(void **state)
 	(void)state;
 	zone_close(zone);
 	pack_free(pack);
+	pack_free(lines);
 	return 0;
 }
 
@@ -119,17 +135,23 @@ requests(struct scene *s, int first, int last)
 	}
 }
 
-/* A log that goes on for a while; its newest request is 1000. */
 static void
-begin(struct scene *s)
+begin_with(struct scene *s, const struct pack *p)
 {
 	static const struct extract_limits limits = {.timeout_ms = 600000, .max = 1000};
 
 	*s = (struct scene){.offset = 0};
 	s->teller = teller_new("example.org", &limits);
-	s->log = teller_log_new(s->teller, pack, zone);
+	s->log = teller_log_new(s->teller, p, zone);
 	s->arena = arena_new();
 	s->events.last = &s->events.first;
+}
+
+/* A log that goes on for a while; its newest request is 1000. */
+static void
+begin(struct scene *s)
+{
+	begin_with(s, pack);
 	requests(s, 500, 1000);
 	look(s);
 }
@@ -485,6 +507,278 @@ a_forged_copy_clears_nothing(void **state)
 	end(&s);
 }
 
+/* ---- lines without requests ------------------------------------------------------ */
+
+/* What names no request, a moment behind the line before. */
+static void
+act(struct scene *s, const char *what, const char *user)
+{
+	char *message = xasprintf("%s @%s:example.org%s", what, user,
+	    strcmp(what, "made") == 0 ? " called x" : "");
+
+	s->now += 2;
+	line(s, "work", 1, message);
+	free(message);
+}
+
+/* The log is read to its end, ms later. */
+static void
+wait_for(struct scene *s, int64_t ms)
+{
+	look(s);
+	s->now += ms;
+	teller_log_idle(s->log, NOON + s->now, s->arena, &s->events);
+}
+
+static void
+what_follows_the_sequel_is_told(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "login", "ann");
+	act(&s, "made", "mallory");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "ada");
+	wait_for(&s, 5000);
+	assert_int_equal(told(&s, "ann", false), 1);
+	assert_int_equal(told(&s, "ada", false), 0);
+	assert_true(teller_log_waits(s.log));
+	wait_for(&s, 6000);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	assert_false(teller_log_waits(s.log));
+	act(&s, "login", "ben");
+	look(&s);
+	assert_int_equal(told(&s, "ben", false), 1);
+	end(&s);
+}
+
+static void
+a_second_sequel_betrays_the_first(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "mallory");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "ada");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	assert_int_equal(told(&s, "ada", false), 1);
+	/* In the order of the log. */
+	assert_non_null(strstr(s.events.first->content, "victim"));
+	end(&s);
+}
+
+static void
+another_s_sequel_is_none(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "mallory");
+	act(&s, "ready", "accomplice");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	end(&s);
+}
+
+/* The text of one of two side by side holds the sequel of the other. */
+static void
+two_texts_side_by_side(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "mallory");
+	act(&s, "made", "accomplice");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	act(&s, "ready", "accomplice");
+	act(&s, "login", "ada");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* The second text comes while the first is pending; its own sequel has to be seen. */
+static void
+a_text_while_another_is_pending(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "accomplice");
+	act(&s, "ready", "accomplice");
+	act(&s, "login", "ada");
+	act(&s, "made", "mallory");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* A text that is read in two parts is still one. */
+static void
+a_text_in_two_parts(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "mallory");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "victim");
+	look(&s);
+	s.now += 3000;
+	act(&s, "ready", "mallory");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* In a log that is read long after it was written, only length tells. */
+static void
+length_ends_what_is_pending(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "mallory");
+	act(&s, "ready", "mallory");
+	act(&s, "login", "ada");
+	for (n = 0; n < 60; n++)
+		buf_addf(&s.text, "%d bottles\n", n);
+	act(&s, "login", "ben");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 0);
+	for (n = 0; n < 300; n++)
+		buf_addf(&s.text, "%d bottles\n", n);
+	act(&s, "login", "cem");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "ben", false), 1);
+	assert_int_equal(told(&s, "cem", false), 1);
+	end(&s);
+}
+
+/* A server that is killed writes no sequel; a text can hold the start of one. */
+static void
+a_start_may_be_of_the_text(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	act(&s, "made", "accomplice");
+	line(&s, "work", 1, "the server starts");
+	act(&s, "login", "ada");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "ada", false), 1);
+	act(&s, "made", "mallory");
+	line(&s, "work", 1, "the server starts");
+	act(&s, "login", "victim");
+	act(&s, "ready", "mallory");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	end(&s);
+}
+
+static const char story[] =
+    "2026-11-23T12:00:00.000Z x login @ann:example.org\n"
+    "2026-11-23T12:00:00.010Z x made @mallory:example.org called x\n"
+    "2026-11-23T12:00:00.010Z x ready @mallory:example.org\n"
+    "2026-11-23T12:00:00.010Z x login @victim:example.org\n"
+    "2026-11-23T12:00:00.020Z x ready @mallory:example.org\n"
+    "2026-11-23T12:00:00.030Z x login @ada:example.org\n"
+    "2026-11-23T12:00:00.040Z x made @ben:example.org called x\n"
+    "2026-11-23T12:00:00.050Z x ready @ben:example.org\n"
+    "2026-11-23T12:00:20.000Z x login @ben:example.org\n";
+
+static void
+read_story(struct scene *s, size_t from, size_t to, bool again)
+{
+	const struct teller_chunk c = {
+	    .file = 7,
+	    .offset = from,
+	    .data = story + from,
+	    .len = to - from,
+	    .again = again,
+	    .fallback_ms = NOON + MINUTE,
+	};
+
+	if (to > from)
+		teller_chunk(s->log, &c, s->arena, &s->events, NULL);
+}
+
+static void
+add_events(struct buf *to, const struct scene *s)
+{
+	const struct account_event *ev;
+
+	for (ev = s->events.first; ev != NULL; ev = ev->next)
+		buf_addf(to, "%d %s %s\n", (int)ev->offset, ev->type, ev->content);
+}
+
+/* Stopped anywhere, and begun again where it was needed: each event once, in order. */
+static void
+a_restart_keeps_what_is_pending(void **state)
+{
+	struct buf want = {0}, got = {0};
+	struct scene first, second;
+	uint64_t file, offset;
+	const char *newline;
+	size_t stop = 0;
+
+	(void)state;
+	begin_with(&first, lines);
+	read_story(&first, 0, strlen(story), false);
+	teller_log_idle(first.log, INT64_MAX, first.arena, &first.events);
+	add_events(&want, &first);
+	assert_int_equal(told(&first, "example.org", false), 3);
+	end(&first);
+	while ((newline = strchr(story + stop, '\n')) != NULL) {
+		stop = (size_t)(newline + 1 - story);
+		begin_with(&first, lines);
+		read_story(&first, 0, stop, false);
+		begin_with(&second, lines);
+		if (!teller_log_needs(first.log, &file, &offset))
+			offset = stop;
+		read_story(&second, offset, stop, true);
+		read_story(&second, stop, strlen(story), false);
+		teller_log_idle(second.log, INT64_MAX, second.arena, &second.events);
+		buf_reset(&got);
+		add_events(&got, &first);
+		add_events(&got, &second);
+		assert_string_equal(got.p, want.p);
+		end(&first);
+		end(&second);
+	}
+	buf_free(&want);
+	buf_free(&got);
+}
+
 int
 main(void)
 {
@@ -504,6 +798,15 @@ main(void)
 	    cmocka_unit_test(a_bound_within_a_zone_is_no_bound),
 	    cmocka_unit_test(an_escaped_copy_clears),
 	    cmocka_unit_test(a_forged_copy_clears_nothing),
+	    cmocka_unit_test(what_follows_the_sequel_is_told),
+	    cmocka_unit_test(a_second_sequel_betrays_the_first),
+	    cmocka_unit_test(another_s_sequel_is_none),
+	    cmocka_unit_test(two_texts_side_by_side),
+	    cmocka_unit_test(a_text_while_another_is_pending),
+	    cmocka_unit_test(a_text_in_two_parts),
+	    cmocka_unit_test(length_ends_what_is_pending),
+	    cmocka_unit_test(a_start_may_be_of_the_text),
+	    cmocka_unit_test(a_restart_keeps_what_is_pending),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
