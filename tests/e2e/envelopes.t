@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A log in an envelope tells what the bare log tells."""
 import datetime
+import json
 import os
 import re
 import time
@@ -93,6 +94,23 @@ def check_untimed(tap, folder):
                   "lines without a time in %s" % form.__name__)
         tap.ok(all(abs(g[2] - b[2]) < 1000 for g, b in zip(got, bare)),
                "their time is the envelope's (%s)" % form.__name__)
+
+
+def check_records(tap, folder):
+    """Synapse's records in the journal, as those of its contrib folder, tell the same."""
+    data, _ = lib.capture("synapse-terse-json")
+    levels = {"DEBUG": "7", "INFO": "6", "WARNING": "4", "ERROR": "3", "CRITICAL": "2"}
+    out = []
+    for line in wrap.lines_of(data):
+        record = json.loads(line)
+        out.append(json.dumps({
+            "__REALTIME_TIMESTAMP": "%d" % round(record["time"] * 1000000),
+            "PRIORITY": levels[record["level"]], "LOGGER": record["namespace"],
+            "MESSAGE": "%s: [%s] %s" % (record["namespace"], record.get("request", ""),
+                                        record["log"])}).encode() + b"\n")
+    bare, got = told(folder, data), told(folder, b"".join(out))
+    tap.equal([e[:2] for e in got], [e[:2] for e in bare], "records in the journal")
+    tap.ok(all(abs(g[2] - b[2]) < 2 for g, b in zip(got, bare)), "their time is the entry's")
 
 
 LINE = (b"2026-11-23 10:00:%02d,000 - synapse.%s - 1 - INFO - POST-7 - ")
@@ -286,6 +304,7 @@ def main():
         check(tap, folder, "synapse-text", rng)
         check(tap, folder, "synapse-terse-json", rng)
         check_untimed(tap, folder)
+        check_records(tap, folder)
         check_cuts(tap, folder)
         check_ends(tap, folder)
         check_named(tap, folder)
