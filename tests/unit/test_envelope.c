@@ -378,6 +378,9 @@ the_year_of_a_stamp(void **state)
 	assert_int_equal(
 	    stamp_ms(*state, "Dec 31 23:59:59", NEW_YEAR + second, NEW_YEAR + 2 * DAY_MS),
 	    NEW_YEAR - second);
+	assert_int_equal(stamp_ms(*state, "Dec 31 23:59:59", NEW_YEAR + second,
+			     NEW_YEAR + 400 * DAY_MS),
+	    NEW_YEAR - second);
 	/* or after most of a year in which nothing was written. */
 	assert_int_equal(stamp_ms(*state, "Nov 27 00:00:00", NEW_YEAR + second,
 			     NEW_YEAR + 330 * DAY_MS),

@@ -420,7 +420,7 @@ late_write_renews_the_hold(void **state)
 	struct bench *b = *state;
 	unsigned i;
 
-	b->timing.hold_ms = 200;
+	b->timing.hold_ms = 1000;
 	append(b, "one\ntwo");
 	begin(b);
 	settle(b);
@@ -428,7 +428,7 @@ late_write_renews_the_hold(void **state)
 	append(b, "new\n");
 	settle(b);
 	for (i = 0; i < 4; i++) {
-		int64_t until = clock_steady_ms() + 100;
+		int64_t until = clock_steady_ms() + 400;
 
 		while (clock_steady_ms() < until)
 			assert_int_not_equal(
