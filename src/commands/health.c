@@ -35,14 +35,32 @@ health_init(struct health *h, const struct pack *pack)
 		h->watched = h->watched || pack->rules[i].sentinel;
 }
 
-void
-health_chunk(struct health *h, size_t len, int64_t written_ms)
+/*
+ * A line may be a user's and lie about the time: none is of a time that has not
+ * come, and the clock never goes back.
+ */
+static int64_t
+clock_of(const struct health *h, int64_t line_ms, int64_t written_ms)
 {
+	int64_t now = h->timed ? line_ms : written_ms;
+
+	if (now > written_ms)
+		now = written_ms;
+	return h->begun && now < h->now ? h->now : now;
+}
+
+void
+health_chunk(struct health *h, size_t len, int64_t line_ms, int64_t written_ms)
+{
+	if (!h->timed && line_ms != INT64_MIN) {
+		h->timed = true;
+		h->begun = false; /* so far its clock was another */
+	}
+	h->now = clock_of(h, line_ms, written_ms);
 	if (!h->begun) {
 		h->begun = true;
-		h->since = written_ms;
+		h->since = h->now;
 	}
-	h->now = written_ms;
 	h->bytes += len;
 }
 
@@ -90,10 +108,12 @@ health_line(struct health *h, struct matcher *m, const struct record *record,
 			h->bytes = 0;
 			h->since = h->now;
 		}
-	if (count > 0)
+	if (count > 0) {
 		h->known++;
-	else
-		h->unknown += is_unknown(h, m, record, a);
+	} else if (is_unknown(h, m, record, a)) {
+		h->unknown++;
+		h->unknown_ever++;
+	}
 	if (h->known + h->unknown >= LATELY) {
 		h->known /= 2;
 		h->unknown /= 2;

@@ -24,16 +24,23 @@ struct health {
 	const struct pack *pack;
 	bool watched;   /* the pack has a sentinel */
 	bool begun;     /* something was read */
+	bool timed;     /* its lines tell the time */
 	uint64_t bytes; /* since the last sentinel */
-	int64_t since;  /* UTC ms: when it was written, or the first that was read */
-	int64_t now;    /* when the newest was written */
+	int64_t since;  /* UTC ms, by the log's clock: of it, or of the first line read */
+	int64_t now;    /* of the newest line */
 	unsigned known, unknown; /* lines with a rule's words, lately */
+	uint64_t unknown_ever;
 };
 
 void health_init(struct health *h, const struct pack *pack); /* borrows pack */
 
-/* len bytes are about to be read that were written until written_ms (UTC). */
-void health_chunk(struct health *h, size_t len, int64_t written_ms);
+/*
+ * len bytes are about to be read, whose last line is of the time line_ms (UTC;
+ * INT64_MIN: it tells none), and that were written until written_ms.  The
+ * latter counts only where no line of the log ever told the time: a log that
+ * was copied, or is read days later, is as old as its lines say.
+ */
+void health_chunk(struct health *h, size_t len, int64_t line_ms, int64_t written_ms);
 
 /* A line of it that holds some rule's words, and the rules that it fits. */
 void health_line(struct health *h, struct matcher *m, const struct record *record,

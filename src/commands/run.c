@@ -140,6 +140,8 @@ start(struct run *r, struct err *e)
 	if (r->send == NULL)
 		return -1;
 	run_block_or_go_on(r);
+	if (run_metrics_begin(r, e) == -1)
+		return -1;
 	return tail_start(r->tail, e);
 }
 
@@ -148,6 +150,7 @@ stop(struct run *r)
 {
 	size_t i;
 
+	run_metrics_end(r);
 	send_free(r->send);
 	store_close(r->store);
 	run_close_logs(r);

@@ -3,7 +3,7 @@
  *
  * run_follow.c opens the logs, run_lines.c takes what they give through the
  * tellers to the batch, run_commit.c brings the batch and the positions to the
- * store, and run.c starts and ends it all.  Nobody else includes this.
+ * store, run_metrics.c counts, and run.c starts and ends it all.  Nobody else includes this.
  */
 #ifndef HEARSAY_COMMANDS_RUN_H
 #define HEARSAY_COMMANDS_RUN_H
@@ -46,6 +46,7 @@ struct log {
 	bool looked;     /* at what it begins with */
 	bool fresh;      /* nothing of it was read before */
 	bool gap;        /* what stands before the next chunk was not read */
+	uint64_t gaps;   /* times that bytes were gone unread */
 };
 
 /* A glob of the configuration; each path that it matches becomes a log. */
@@ -85,6 +86,8 @@ struct run {
 	uint64_t route_errors; /* as far as it was said */
 	struct event *commit;  /* soon, or when positions alone have waited */
 	struct event *retry;
+	struct event *metrics; /* to be written; NULL: nobody asks for them */
+	bool metrics_failed;   /* that they cannot be written was said */
 	struct event *signals[2];
 	struct route_delivery *deliveries; /* room for one event's */
 };
@@ -120,5 +123,11 @@ void run_commit_due(evutil_socket_t fd, short what, void *arg);
 void run_commit_within(struct log *log, int64_t within_ms);
 /* Reading stops while the queue is full, and goes on when it is not. */
 void run_block_or_go_on(struct run *r);
+
+/* ---- run_metrics.c: counting -------------------------------------------------- */
+
+/* Write the metrics now and then, where they are configured.  0, or -1 on error. */
+int run_metrics_begin(struct run *r, struct err *e);
+void run_metrics_end(struct run *r); /* and remove their file */
 
 #endif

@@ -53,6 +53,7 @@ bytes_lost(void *arg, struct tail_log *tail_log, uint64_t bytes, const char *why
 
 	(void)arg;
 	log->gap = true;
+	log->gaps++;
 	say(LOG_WARNING, "log=%s gap=%" PRIu64 " bytes: %s", tail_log_path(tail_log),
 	    bytes, why);
 }

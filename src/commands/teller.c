@@ -425,6 +425,25 @@ take_pieces(struct telling *t)
 	}
 }
 
+/* The log's own clock, as far as its health needs one. */
+static int64_t
+time_of_last_line(
+    const struct teller_log *log, const struct teller_chunk *c, struct arena *a)
+{
+	size_t len = c->len;
+	const char *newline;
+
+	if (!log->health.watched)
+		return INT64_MIN;
+	if (len > 0 && c->data[len - 1] == '\n')
+		len--;
+	newline = len == 0 ? NULL : memrchr(c->data, '\n', len);
+	return decoder_time_of(log->decoder,
+	    line_from((struct slice){c->data, len},
+		newline == NULL ? 0 : (size_t)(newline - c->data) + 1),
+	    c->fallback_ms, a);
+}
+
 void
 teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
     struct account_events *out, const struct teller_trace *trace)
@@ -434,10 +453,11 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
 
 	log->file = c->file;
-	health_chunk(&log->health, c->again ? 0 : c->len, c->fallback_ms);
 	if (c->gap)
 		decoder_gap(log->decoder);
 	decoder_look(log->decoder, lines, c->fallback_ms, a);
+	health_chunk(&log->health, c->again ? 0 : c->len, time_of_last_line(log, c, a),
+	    c->fallback_ms);
 	if (decoder_cut(log->decoder, lines))
 		take_pieces(&t);
 	else
@@ -524,6 +544,18 @@ uint64_t
 teller_log_errors(const struct teller_log *log, const char **rule_r)
 {
 	return matcher_errors(log->matcher, rule_r);
+}
+
+uint64_t
+teller_log_unknown(const struct teller_log *log)
+{
+	return log->health.unknown_ever;
+}
+
+int64_t
+teller_log_sentinel(const struct teller_log *log)
+{
+	return log->health.watched && log->health.begun ? log->health.since : 0;
 }
 
 const char *

@@ -90,6 +90,10 @@ int64_t teller_log_last_ts(const struct teller_log *log);
 void teller_log_set_last_ts(struct teller_log *log, int64_t ts);
 /* As matcher_errors. */
 uint64_t teller_log_errors(const struct teller_log *log, const char **rule_r);
+/* Lines that have a rule's words in a form that the pack does not know. */
+uint64_t teller_log_unknown(const struct teller_log *log);
+/* UTC ms of the newest sentinel, or of the first line; 0: the pack has none. */
+int64_t teller_log_sentinel(const struct teller_log *log);
 /* As health_trouble. */
 const char *teller_log_trouble(const struct teller_log *log, struct arena *a);
 void teller_log_stats(const struct teller_log *log, struct extract_stats *st_r);

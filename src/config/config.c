@@ -209,6 +209,7 @@ static const struct setting appservice_settings[] = {
 static const struct setting settings[] = {
     TEXT("store", KIND_STORE, config, store, false),
     TEXT("instance", KIND_TEXT, config, instance, false),
+    TEXT("metrics", KIND_PATH, config, metrics, false),
     LIST("patterns", KIND_PATHS, config, pattern_dirs, pattern_dir_count, false, 1),
     LIST(
 	"registrations", KIND_PATHS, config, registrations, registration_count, false, 0),
@@ -1082,6 +1083,7 @@ config_free(struct config *c)
 	free_texts(c->registrations, c->registration_count);
 	free(c->store);
 	free(c->instance);
+	free(c->metrics);
 	free(c->path);
 	free(c);
 }

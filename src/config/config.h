@@ -71,6 +71,7 @@ struct config {
 	char **
 	    pattern_dirs; /* searched in order; a file found first hides those of its name */
 	size_t pattern_dir_count;
+	char *metrics; /* path of a file to be written; NULL: none */
 	struct config_server *servers;
 	size_t server_count;
 	char **registrations; /* paths or globs */

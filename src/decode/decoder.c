@@ -399,6 +399,19 @@ decoder_long_lines(const struct decoder *d)
 }
 
 int64_t
+decoder_time_of(
+    const struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a)
+{
+	struct decoder looking = *d;
+	struct record record;
+
+	looking.last_ts = INT64_MIN;
+	if (decoder_line(&looking, line, fallback_ms, a, &record) != 1)
+		return INT64_MIN;
+	return looking.last_ts;
+}
+
+int64_t
 decoder_last_ts(const struct decoder *d)
 {
 	return d->last_ts;

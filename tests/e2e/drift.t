@@ -6,11 +6,32 @@ import time
 
 import lib
 
-SERVED = ("2026-11-23 09:46:28,834 - synapse.access.http.8008 - 643 - INFO - GET-%d - 192.0.2.7 - 8008"
+SERVED = ("%s,834 - synapse.access.http.8008 - 643 - INFO - GET-1 - 192.0.2.7 - 8008"
           " - {None} Processed request: 0.038sec/0.001sec ru=(0.005sec, 0.001sec)"
           ' db=(0.018sec/0.006sec/7) 149B 200 "GET /_matrix/client/versions HTTP/1.1" "a" [0 dbevts]\n')
-NOISE = "2026-11-23 09:46:28,834 - synapse.state - 1 - WARNING - sentinel - Something else\n"
+NOISE = "%s,834 - synapse.state - 1 - WARNING - sentinel - Something else\n"
+UNKNOWN = ("%s,834 - synapse.handlers.auth - 1 - INFO - POST-1 - Logging in user"
+           " @ada:example.test at the device X\n")
 DAY = 24 * 60 * 60
+
+
+def at(text, ago=0):
+    """A line of so many seconds ago."""
+    return text % time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago))
+
+
+def metrics(path):
+    """The values of the file of metrics, by their names and labels."""
+    values = {}
+    try:
+        with open(path, encoding="utf-8") as f:
+            for line in f:
+                if not line.startswith("#"):
+                    name, value = line.rsplit(" ", 1)
+                    values[name] = float(value)
+    except FileNotFoundError:
+        pass
+    return values
 
 
 def write(log, text):
@@ -32,27 +53,49 @@ def degraded(config):
     return log["degraded"]
 
 
+def check_metrics(tap, path, log):
+    """What is wrong is counted, too."""
+    write(log, at(UNKNOWN) * 3)
+    label = '{server="%s",log="%s"}' % (lib.SERVER, log)
+
+    def counted():
+        values = metrics(path)
+        return values.get("hearsay_log_unknown_lines_total" + label) == 3 and values
+
+    values = lib.wait_for(counted, "the unknown lines to be counted")
+    tap.equal(values["hearsay_log_degraded" + label], 1, "metrics have a degraded log")
+    seen = values["hearsay_log_sentinel_timestamp_seconds" + label]
+    tap.ok(2 * DAY <= time.time() - seen < 2 * DAY + 3600, "and when its sentinel was seen", seen)
+    tap.equal(values["hearsay_log_read_bytes_total" + label], os.path.getsize(log),
+              "and what was read")
+    tap.equal(values["hearsay_reading_blocked"], 0, "and that reading goes on")
+
+
 def check_silence(tap, folder, config, log):
-    """The newest sentinel was written more than a day ago, and now something else is."""
-    write(log, SERVED % 1)
-    os.utime(log, (time.time() - 2 * DAY,) * 2)
+    """By the log's own clock the newest sentinel was two days ago; the file is new."""
+    write(log, at(SERVED, 2 * DAY))
     run = start(config, folder / "run.log")
     lib.wait_until_read(config, log)
     tap.equal(degraded(config), None, "a log that shows its sentinel is well")
 
-    write(log, NOISE * 300)
+    write(log, at(NOISE, 2 * DAY - 60) * 300)
+    lib.wait_until_read(config, log)
+    tap.equal(degraded(config), None, "so is one without it for a minute, by its own clock")
+    write(log, at(NOISE) * 300)
     lib.wait_for(lambda: degraded(config), "status to say degraded")
     tap.ok("level too high" in degraded(config), "status says why", degraded(config))
-    write(log, NOISE * 300)
+    write(log, at(NOISE) * 300)
     lib.wait_until_read(config, log)
     tap.equal(run.said().count("degraded"), 1, "run warns once")
+    check_metrics(tap, folder / "hearsay.prom", log)
     run.terminate()
+    tap.ok(not os.path.exists(folder / "hearsay.prom"), "the metrics go with run")
     words = lib.hearsay("status", "-c", config).stdout
     tap.ok("  degraded " in words and "level too high" in words, "status says it without run",
            words)
 
     run = start(config, folder / "run.log")
-    write(log, SERVED % 2)
+    write(log, at(SERVED))
     lib.wait_for(lambda: degraded(config) is None, "status to say no more")
     tap.equal(run.terminate(), 0, "a sentinel ends it")
 
@@ -71,7 +114,7 @@ def check_foreign(tap, folder):
     lib.wait_until_read(config, log)
     lib.wait_for(lambda: degraded(config), "status to say degraded")
     tap.ok("no pack knows" in degraded(config), "so is a log that no pack knows", degraded(config))
-    write(log, SERVED % 1)
+    write(log, at(SERVED))
     lib.wait_for(lambda: degraded(config) is None, "status to say no more")
     tap.ok("is well again" in run.said(), "until one does", run.said())
     run.terminate()
@@ -82,7 +125,8 @@ def main():
     with lib.Folder() as folder:
         config, log = folder / "hearsay.conf", folder / "homeserver.log"
         lib.write_registration(folder / "appservice.yaml", lib.free_port())
-        lib.write_config(config, folder, folder / "appservice.yaml", log)
+        lib.write_config(config, folder, folder / "appservice.yaml", log,
+                         extra='metrics = "%s";' % (folder / "hearsay.prom"))
         check_silence(tap, folder, config, log)
         check_foreign(tap, folder)
     tap.done()

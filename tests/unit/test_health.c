@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/zone.h"
 #include "commands/teller.h"
@@ -39,15 +40,40 @@ struct log {
 };
 
 static void
-begin(struct log *l, const char *rules)
+begin_pack(struct log *l, struct pack *pack)
 {
 	static const struct extract_limits limits = {.timeout_ms = 1000, .max = 100};
 
-	*l = (struct log){.pack = pack_of_rules(rules)};
+	*l = (struct log){.pack = pack};
 	l->zone = zone_open("UTC", NULL);
 	l->teller = teller_new("example.org", &limits);
 	l->log = teller_log_new(l->teller, l->pack, l->zone);
 	l->arena = arena_new();
+}
+
+static void
+begin(struct log *l, const char *rules)
+{
+	begin_pack(l, pack_of_rules(rules));
+}
+
+/* A pack whose lines begin with a time. */
+static void
+begin_timed(struct log *l)
+{
+	static const char about[] =
+	    "name = \"trial\"; title = \"Trial\"; versions = \"1\"; needs = \"nothing\";"
+	    " tested = \"source\";\n"
+	    "formats = ( { name = \"timed\"; kind = \"regex\"; time = \"iso\"; pattern ="
+	    " \"%{timestamp:time} (?<logger>[a-z]+) (?<message>.*)\"; } );\n"
+	    "rules = ( { name = \"served\"; logger = \"log\"; match = \"served \\\\d+\";"
+	    "  sentinel = true; } );\n";
+	struct err_list errs = {0};
+	struct pack *pack = pack_of_text(about, &errs);
+
+	if (pack == NULL)
+		fail_msg("%s", errs.texts[0]);
+	begin_pack(l, pack);
 }
 
 static void
@@ -150,6 +176,58 @@ little_in_an_hour_is_no_silence_but_in_a_day(void **state)
 	end(&l);
 }
 
+/* So many bytes of noise, each line with that time of day; written now, at BEGAN + ms. */
+static void
+take_noise_of(struct log *l, const char *time, size_t bytes, int64_t ms)
+{
+	struct buf text = {0};
+
+	while (text.len < bytes)
+		buf_addf(&text, "%s log nothing of importance\n", time);
+	take(l, text.p, text.len, ms);
+	buf_free(&text);
+}
+
+#define LATER (1000 * HOUR) /* than all lines: when an old log is read */
+
+static void
+a_log_goes_by_its_own_clock(void **state)
+{
+	const char *first;
+	struct log l;
+
+	(void)state;
+	begin_timed(&l);
+	take_text(&l, "2026-11-23T08:00:00Z log served 7\n", LATER);
+	take_noise_of(&l, "2026-11-23T08:59:59Z", 8 * MIB, LATER);
+	assert_string_equal(trouble(&l), "");
+	/* A line without a time is as old as the one before it. */
+	take_text(&l, "a traceback\n", LATER + 2 * HOUR);
+	assert_string_equal(trouble(&l), "");
+	take_noise_of(&l, "2026-11-23T09:00:00Z", 100, LATER);
+	first = trouble(&l);
+	assert_non_null(strstr(first, "since 2026-11-23 08:00:00 UTC"));
+	/* Time does not go back. */
+	take_noise_of(&l, "2026-11-23T07:00:00Z", 100, LATER);
+	assert_string_equal(trouble(&l), first);
+	take_text(&l, "2026-11-23T09:00:01Z log served 7\n", LATER);
+	assert_string_equal(trouble(&l), "");
+	end(&l);
+}
+
+static void
+a_time_that_has_not_come_is_none(void **state)
+{
+	struct log l;
+
+	(void)state;
+	begin_timed(&l);
+	take_text(&l, "2026-11-23T08:00:00Z log served 7\n", 1);
+	take_noise_of(&l, "2027-11-23T08:00:00Z", 8 * MIB, 2);
+	assert_string_equal(trouble(&l), "");
+	end(&l);
+}
+
 static void
 old_logs_are_read_at_once(void **state)
 {
@@ -194,6 +272,7 @@ unknown_forms_are_told(void **state)
 	take_times(&l, other_logger, 100);
 	take_times(&l, unknown, 19);
 	assert_string_equal(trouble(&l), "");
+	assert_int_equal(teller_log_unknown(l.log), 19);
 	take_times(&l, unknown, 1);
 	assert_non_null(strstr(trouble(&l), "in a form that it does not know"));
 	take_times(&l, known, 200);
@@ -220,6 +299,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(silence_is_told_and_ends_with_a_sentinel),
 	    cmocka_unit_test(little_in_an_hour_is_no_silence_but_in_a_day),
+	    cmocka_unit_test(a_log_goes_by_its_own_clock),
+	    cmocka_unit_test(a_time_that_has_not_come_is_none),
 	    cmocka_unit_test(old_logs_are_read_at_once),
 	    cmocka_unit_test(without_a_sentinel_nothing_is_missed),
 	    cmocka_unit_test(unknown_forms_are_told),
