@@ -204,6 +204,11 @@ def check_named(tap, folder):
                   "-e %s takes what is so wrapped, and nothing else" % kind)
     tap.equal([count(data, "--envelope", "auto") for data in forms.values()], [1] * 4,
               "--envelope auto finds each")
+    count(forms["docker"])
+    shown = [lib.hearsay("explain", "-P", lib.PATTERNS, "-p", "synapse", "-e", kind, path).stdout
+             for kind in ("auto", "docker", "none")]
+    tap.equal(["context=POST-7" in out for out in shown], [True, True, False],
+              "explain takes it as it is named")
     both = [lib.hearsay(command, "-e", "box", path) for command in ("replay", "explain")]
     tap.ok(all(out.returncode == 2 and '"box"' in out.stderr and '"docker"' in out.stderr
                for out in both), "a kind that is none is told, with those that are", both)
