@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,20 @@
 #define ROOM_WAIT_US 500000
 #define HEAD_MIN 16 /* bytes; less tells nothing */
 
+/* A file that run follows, and how far it had come when that was asked for last. */
+struct followed {
+	uint64_t key, offset;
+	char *log;
+	struct followed *next;
+};
+
 struct backfill {
 	struct configured at;
 	struct route *route;
 	struct route_delivery *room; /* for one event's */
 	const struct appservice *appservice;
-	uint64_t queued, known;
+	struct followed *followed;
+	uint64_t queued, known, ahead;
 	bool told_full;
 };
 
@@ -73,8 +82,15 @@ backfill_new(const char *path, const char *appservice, struct err *e)
 void
 backfill_free(struct backfill *b)
 {
+	struct followed *f, *next;
+
 	if (b == NULL)
 		return;
+	for (f = b->followed; f != NULL; f = next) {
+		next = f->next;
+		free(f->log);
+		free(f);
+	}
 	route_free(b->route);
 	free(b->room);
 	configured_close(&b->at);
@@ -131,6 +147,34 @@ known_in(struct backfill *b, const char *log, const char *head, size_t len,
 	return found;
 }
 
+/* Is it a log of the configuration, which run will read on? */
+static bool
+is_configured(const struct config *c, const char *log)
+{
+	const struct config_server *s;
+	size_t i;
+
+	for (s = c->servers; s < c->servers + c->server_count; s++)
+		for (i = 0; i < s->log_count; i++)
+			if (fnmatch(s->logs[i].path, log, 0) == 0)
+				return true;
+	return false;
+}
+
+static void
+follow(struct backfill *b, const char *log, uint64_t key)
+{
+	struct followed *f;
+
+	if (!is_configured(b->at.config, log))
+		return;
+	f = xcalloc(1, sizeof(*f));
+	f->key = key;
+	f->log = xstrdup(log);
+	f->next = b->followed;
+	b->followed = f;
+}
+
 int
 backfill_file(struct backfill *b, const char *path, uint64_t *key_r, struct err *e)
 {
@@ -142,8 +186,11 @@ backfill_file(struct backfill *b, const char *path, uint64_t *key_r, struct err 
 
 	if (read_head(path, head, &len, e) == 0 &&
 	    store_log_statuses(b->at.store, a, &logs, &count, e) == 0)
-		for (i = 0, found = 0; found == 0 && i < count; i++)
+		for (i = 0, found = 0; found == 0 && i < count; i++) {
 			found = known_in(b, logs[i].log, head, len, key_r, e);
+			if (found == 1)
+				follow(b, logs[i].log, *key_r);
+		}
 	if (found == 0)
 		*key_r = XXH3_64bits(head, len) | 1; /* 0 is no key */
 	arena_free(a);
@@ -178,12 +225,52 @@ marked(const struct account_event *ev, const struct config *c, struct arena *a)
 }
 
 static int
+look_how_far(struct backfill *b, struct followed *f, struct err *e)
+{
+	struct checkpoint *cps;
+	size_t count, i;
+
+	if (store_checkpoints(b->at.store, f->log, &cps, &count, e) == -1)
+		return -1;
+	/* One that is remembered no more was read to its end long ago. */
+	f->offset = UINT64_MAX;
+	for (i = 0; i < count; i++)
+		if (cps[i].file == f->key)
+			f->offset = cps[i].offset;
+	checkpoints_free(cps, count);
+	return 0;
+}
+
+/* What run has not come to yet it will tell live: queued here, too, it would be told twice. */
+static int
+is_ahead(struct backfill *b, const struct account_event *ev, bool *ahead_r, struct err *e)
+{
+	struct followed *f;
+
+	*ahead_r = false;
+	for (f = b->followed; f != NULL; f = f->next) {
+		if (f->key != ev->file)
+			continue;
+		if (ev->offset >= f->offset && look_how_far(b, f, e) == -1)
+			return -1;
+		*ahead_r = ev->offset >= f->offset;
+		break;
+	}
+	return 0;
+}
+
+static int
 put_one(struct backfill *b, const struct account_event *ev,
     const struct store_delivery *to, struct arena *a, struct err *e)
 {
 	struct account_event past = *ev;
-	bool told, new;
+	bool ahead, told, new;
 
+	if (is_ahead(b, &past, &ahead, e) == -1)
+		return -1;
+	b->ahead += ahead;
+	if (ahead)
+		return 0;
 	if (store_was_told(b->at.store, to->appservice, &past, &told, e) == -1)
 		return -1;
 	/* Under a rule of its own: it is another event to others, and to another. */
@@ -266,8 +353,10 @@ undo:
 }
 
 void
-backfill_counts(const struct backfill *b, uint64_t *queued_r, uint64_t *known_r)
+backfill_counts(
+    const struct backfill *b, uint64_t *queued_r, uint64_t *known_r, uint64_t *ahead_r)
 {
 	*queued_r = b->queued;
 	*known_r = b->known;
+	*ahead_r = b->ahead;
 }

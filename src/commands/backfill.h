@@ -34,7 +34,11 @@ int backfill_file(struct backfill *b, const char *path, uint64_t *key_r, struct 
 int backfill_put(struct backfill *b, const struct account_events *events,
     const char *server, int64_t since, int64_t until, struct arena *a, struct err *e);
 
-/* How many were queued, and how many had been before. */
-void backfill_counts(const struct backfill *b, uint64_t *queued_r, uint64_t *known_r);
+/*
+ * How many were queued, how many had been before, and how many stand behind
+ * what run has read of its logs: it will tell them itself.
+ */
+void backfill_counts(
+    const struct backfill *b, uint64_t *queued_r, uint64_t *known_r, uint64_t *ahead_r);
 
 #endif

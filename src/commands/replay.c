@@ -272,7 +272,7 @@ summary(const struct replay *r)
 	struct logs_progress p;
 	struct logs_about about;
 	struct extract_stats st;
-	uint64_t queued, known;
+	uint64_t queued, known, ahead;
 	size_t l;
 
 	if (isatty(STDERR_FILENO))
@@ -296,10 +296,15 @@ summary(const struct replay *r)
 		fprintf(stderr, "%" PRIu64 " lines of more than 1 MiB were passed over\n",
 		    p.long_lines);
 	if (r->backfill != NULL) {
-		backfill_counts(r->backfill, &queued, &known);
+		backfill_counts(r->backfill, &queued, &known, &ahead);
 		fprintf(stderr,
 		    "%" PRIu64 " events queued for %s, %" PRIu64 " were before\n", queued,
 		    r->into, known);
+		if (ahead > 0)
+			fprintf(stderr,
+			    "%" PRIu64 " events stand where run has not read yet, and "
+			    "will be told by it\n",
+			    ahead);
 		return;
 	}
 	fprintf(stderr, "%" PRIu64 " events from %" PRIu64 " bytes in %.1f s\n",

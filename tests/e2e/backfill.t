@@ -83,6 +83,17 @@ def main():
         lib.wait_for(lambda: len(late.events()) == len(want) + first, "those")
         tap.equal(len(audit.events()), len(want), "the first got nothing of all this")
         tap.equal(run.terminate(), 0, "run ends cleanly")
+
+        with open(log, "ab") as f:
+            f.write(data)
+        tap.equal(backfill(config, "late", log), (0, len(want)),
+                  "what run has not read yet is left to it")
+        run = lib.Run(config, folder / "run.log")
+        lib.wait_for(lambda: len(audit.events()) == 2 * len(want), "the events behind it")
+        lib.wait_for(lambda: len(late.events()) >= 2 * len(want) + first, "those of the second")
+        tap.equal([unmarked(e) for e in late.events()[-len(want):]],
+                  [(None, e) for e in want], "which tells it live, and once")
+        tap.equal(run.terminate(), 0, "run ends cleanly")
         audit.stop()
         late.stop()
 
