@@ -195,6 +195,24 @@ make_schema(struct sqlite *s, struct err *e)
 	return 0;
 }
 
+/*
+ * What was recovered of the log is written to the database and synced before
+ * anything is built on it.  Its frames may be of a commit that failed for a
+ * sync, after which the kernel takes their pages for clean: no later sync
+ * would write them, and a power cut would end the log there, with all that was
+ * committed behind them.
+ */
+static int
+begin_log_anew(struct sqlite *s, const char *path, struct err *e)
+{
+	int64_t busy;
+
+	if (db_ask_number(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) == -1)
+		return -1;
+	return busy == 0 ? 0
+			 : err_set(e, "the store %s is in use by another program", path);
+}
+
 static int
 open_own(struct sqlite *s, const char *path, struct err *e)
 {
@@ -210,7 +228,8 @@ open_own(struct sqlite *s, const char *path, struct err *e)
 	/* auto_vacuum counts only where the file is empty yet. */
 	if (known == -1 || check_pages(s, path, e) == -1 ||
 	    db_exec(s->db, "PRAGMA auto_vacuum = INCREMENTAL", e) == -1 ||
-	    set_up_writing(s, path, e) == -1 || (known == 0 && make_schema(s, e) == -1))
+	    set_up_writing(s, path, e) == -1 || (known == 0 && make_schema(s, e) == -1) ||
+	    begin_log_anew(s, path, e) == -1)
 		return -1;
 	s->watch = lock_watch(path);
 	return draw_epoch(s, e) == -1 ? -1 : recount(s, e);
