@@ -7,23 +7,33 @@ that ever came under an id.
 import collections
 import hashlib
 import json
+import os
+import select
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
+import logs
+
 TOKEN = "an-hs-token-made-up-for-the-test"
+TYPES = ("m.user.login", "m.user.logout")
+MARK = "org.hearsay.backfill"
 
 # What it does with a request: the name, and whether the transaction is taken.
 WAYS = {
     "take": True,
-    "take slowly": True,
+    "take slowly": True,      # byte by byte
     "take later": True,       # wait first
     "take, cut": True,        # the acknowledgement is lost
-    "take, half": True,       # of the answer
+    "take, cut within": True, # at any place of the answer
     "take, hang": True,
     "take, endless": True,    # an answer of 200 that does not end
     "take, odd": True,        # 202
+    "take, 100 first": True,  # an interim answer
     "cut at once": False,     # before the request was read
+    "cut in the body": False, # when a part of the request was read
     "cut": False,             # behind the request
     "hang": False,
     "garbage": False,
@@ -32,41 +42,80 @@ WAYS = {
     "503": False,             # with Retry-After
     "429": False,
     "401": False,
+    "403": False,
     "404": False,
     "307": False,
     "400": False,
+    "413": False,
+    "422": False,
 }
+REFUSALS = ("400", "413", "422")
 RETRY_AFTER = "Retry-After: 1\r\n"
+OLD_PATH, NEW_PATH = "/transactions/", "/_matrix/app/v1/transactions/"
 
 
 def lives(s):
-    """Whether the other side of a connection is still there."""
+    """Whether the other side of a connection is still there: a request is not followed
+    by anything else before its answer."""
     try:
-        return s.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
+        return not select.select([s], [], [], 0)[0]
+    except (OSError, ValueError):
         return False
 
 
-class Receiver:
-    """One appservice; mode is a name of WAYS, or "gone" (it refuses), or "mixed"."""
+def certificate(folder):
+    """A CA of our own, and a certificate by it for 127.0.0.1: (ca, certificate, key)."""
+    def openssl(*args):
+        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder.path)
 
-    def __init__(self, name, folder, types, rng):
-        self.name, self.rng = name, rng
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "3650",
+            "-subj", "/CN=a CA of our own")
+    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=receiver")
+    with open(folder / "server.ext", "w", encoding="ascii") as f:
+        f.write("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-days", "3650", "-extfile", "server.ext", "-out", "server.pem")
+    return folder / "ca.pem", folder / "server.pem", folder / "server.key"
+
+
+class Taken:
+    """A transaction that was taken."""
+
+    def __init__(self, txn, events):
+        self.at, self.txn, self.events = time.monotonic(), txn, events
+
+
+class Receiver:
+    """
+    One appservice.  wire is how it is reached: "tcp", "tls" (a private CA), "unix"
+    (a socket), or "legacy" (it knows the old path only).  mode is a name of WAYS, or
+    "gone" (it refuses connections), "mixed", or "poison" (it refuses some bodies).
+    """
+
+    def __init__(self, name, folder, wire, rng, tls):
+        self.name, self.folder, self.wire, self.rng = name, folder, wire, rng
+        self.ca = tls[0] if wire == "tls" else None
+        self.tls = None
+        if self.ca:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(tls[1], tls[2])
         self.lock = threading.Lock()
         self.mode = "take"
-        self.taken = []  # (time, id, events)
-        self.hashes = collections.defaultdict(set)
+        self.taken = []  # of Taken
+        self.seen = set()  # (server, number) of all events in these
+        self.hashes = {}  # by id, in the order of their first requests
         self.known = {}  # id: its place in taken
+        self.refused = collections.Counter()  # of the body, by id
         self.done = collections.Counter()  # what was done with requests
+        self.requests = 0
         self.repeated = 0  # requests with an id that was taken before
-        self.late = 0  # of these, behind later ones, from a sender that still lives
+        self.late = []  # (time, id) of those behind later ones, from a sender that lives
         self.wrong = []  # what no sender may do
         self.peer = None  # the port from which the last transaction was taken
         self.sockets = set()
         self.listening = None
-        self.types = types
+        self.moves = 0
         self.registration = folder / (name + ".yaml")
         self._register()
         self.up()
@@ -84,7 +133,7 @@ class Receiver:
             self.up()
 
     def move(self):
-        """To another port; who reads the registration finds it there."""
+        """To another port or socket; who reads the registration finds it there."""
         was_up = self.listening is not None
         self.down()
         self._register()
@@ -92,9 +141,14 @@ class Receiver:
             self.up()
 
     def up(self):
-        s = socket.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", self.port))
+        if self.wire == "unix":
+            s = socket.socket(socket.AF_UNIX)
+            if os.path.exists(self.address):
+                os.unlink(self.address)
+        else:
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(self.address)
         s.listen(64)
         self.listening = s
         threading.Thread(target=self._accept, args=(s,), daemon=True).start()
@@ -107,28 +161,31 @@ class Receiver:
             s.close()
         self._drop()
 
-    def events(self):
-        with self.lock:
-            return [e for _, _, events in self.taken for e in events]
-
-    def count(self):
-        with self.lock:
-            return sum(len(events) for _, _, events in self.taken)
-
     def last(self):
         """When it took a transaction for the last time."""
         with self.lock:
-            return self.taken[-1][0] if self.taken else 0
+            return self.taken[-1].at if self.taken else 0
+
+    def has(self):
+        """(server, number) of all events that it took."""
+        with self.lock:
+            return set(self.seen)
 
     # ---- connections
 
     def _register(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.moves += 1
+        if self.wire == "unix":
+            self.address = self.folder / ("%s-%d.sock" % (self.name, self.moves))
+            url = "unix://" + self.address
+        else:
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                self.address = s.getsockname()
+            url = "%s://127.0.0.1:%d" % ("https" if self.tls else "http", self.address[1])
         with open(self.registration, "w", encoding="utf-8") as f:
             f.write("""id: %s
-url: http://127.0.0.1:%d
+url: %s
 as_token: an-as-token-of-%s
 hs_token: %s-%s
 sender_localpart: %s
@@ -137,7 +194,7 @@ namespaces:
     - exclusive: false
       regex: "@.*"
       m.synthetic_events: { events: [%s] }
-""" % (self.name, self.port, self.name, TOKEN, self.name, self.name, ", ".join(self.types)))
+""" % (self.name, url, self.name, TOKEN, self.name, self.name, ", ".join(TYPES)))
 
     def _drop(self):
         with self.lock:
@@ -160,22 +217,52 @@ namespaces:
         with self.lock:
             self.sockets.add(s)
         try:
-            with s, s.makefile("rb") as stream:
-                while self._request(s, stream):
+            with self._wrapped(s) as wrapped, wrapped.makefile("rb") as stream:
+                while self._request(wrapped, stream):
                     pass
         except (OSError, ValueError):
             pass
         finally:
             with self.lock:
                 self.sockets.discard(s)
+            s.close()
+
+    def _wrapped(self, s):
+        if self.tls is None:
+            return s
+        # One that hangs does so in the middle of the handshake, at times.
+        if self.mode == "hang" and self.rng.random() < 0.5:
+            s.recv(1)
+            raise OSError
+        wrapped = self.tls.wrap_socket(s, server_side=True, suppress_ragged_eofs=True)
+        with self.lock:
+            self.sockets.discard(s)
+            self.sockets.add(wrapped)
+        return wrapped
+
+    def _way(self, txn):
+        """What it does with this request."""
+        mode = self.mode
+        if mode == "mixed":
+            mode = self.rng.choice(list(WAYS))
+        if mode == "poison":
+            # The same for each try of a transaction.
+            dice = hashlib.sha256(txn.encode()).digest()[0]
+            mode = "take" if dice % 3 else REFUSALS[dice // 3 % 3]
+        return mode
 
     def _request(self, s, stream):
         """One request; whether the connection stays open."""
         line = stream.readline()
         if not line:
             return False
+        path = line.decode().split()[1].partition("?")[0]
+        txn = path.rpartition("/")[2]
         with self.lock:
-            way = self.mode if self.mode != "mixed" else self.rng.choice(list(WAYS))
+            self.requests += 1
+            way = self._way(txn)
+            if self.wire == "legacy" and path.startswith(NEW_PATH) and WAYS.get(way):
+                way = "new path"
             self.done[way] += 1
         if way in ("cut at once", "gone"):
             return False
@@ -186,35 +273,45 @@ namespaces:
             name, _, value = raw.decode().partition(":")
             headers[name.lower()] = value.strip()
         length = int(headers.get("content-length", "0"))
+        if way == "cut in the body":
+            stream.read(self.rng.randint(0, length))
+            return False
         body = stream.read(length)
         if len(body) < length:
             return False  # the sender was killed; nothing arrived
         if way == "take later":
             time.sleep(0.2)
-        self._look(line.decode(), headers, body, WAYS.get(way, False), s)
+        self._look(path, txn, headers, body, way, s)
         return self._answer(s, way)
 
-    def _look(self, line, headers, body, take, s):
-        txn = line.split()[1].rpartition("/")[2].partition("?")[0]
+    def _look(self, path, txn, headers, body, way, s):
         with self.lock:
             if headers.get("authorization") != "Bearer %s-%s" % (TOKEN, self.name):
                 self.wrong.append("a wrong token")
-            self.hashes[txn].add(hashlib.sha256(body).hexdigest())
+            if headers.get("content-type") != "application/json":
+                self.wrong.append("a body of another type")
+            if path not in (OLD_PATH + txn, NEW_PATH + txn):
+                self.wrong.append("a path that is none: " + path)
+            self.hashes.setdefault(txn, set()).add(hashlib.sha256(body).hexdigest())
+            self.refused[txn] += way in REFUSALS
             if txn in self.known:
                 self.repeated += 1
                 # What was on its way when its sender was killed comes when it comes.
-                self.late += self.known[txn] != len(self.taken) - 1 and lives(s)
-            elif take:
-                content = json.loads(body)
-                self.peer = s.getpeername()[1]
-                if content.get("events") != []:
-                    self.wrong.append("no empty list of events")
-                self.known[txn] = len(self.taken)
-                self.taken.append((time.monotonic(), txn, content["m.synthetic_events"]))
+                if self.known[txn] != len(self.taken) - 1 and lives(s):
+                    self.late.append((time.monotonic(), txn))
+            elif WAYS.get(way):
+                self._take(txn, json.loads(body), s)
+
+    def _take(self, txn, content, s):
+        if set(content) != {"events", "m.synthetic_events"} or content["events"] != []:
+            self.wrong.append("keys of a body: %s" % list(content))
+        if self.wire != "unix":
+            self.peer = s.getpeername()[1]
+        self.known[txn] = len(self.taken)
+        self.taken.append(Taken(txn, content["m.synthetic_events"]))
+        self.seen.update(logs.of_event(e) for e in content["m.synthetic_events"])
 
     def _answer(self, s, way):
-        if way == "take slowly":
-            time.sleep(0.2)
         if way in ("cut", "take, cut"):
             return False
         if way in ("hang", "take, hang"):
@@ -223,15 +320,29 @@ namespaces:
         if way == "garbage":
             s.sendall(b"\0\1\2 no protocol that is known\r\n\r\n")
             return False
-        if way == "take, half":
-            s.sendall(b"HTTP/1.1 200 O")
-            return False
         if way == "take, endless":
             s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             while True:
                 s.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-        status = 202 if way == "take, odd" else 200 if WAYS[way] else int(way)
+        if way == "take, 100 first":
+            s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        answer = self._text(way)
+        if way == "take, cut within":
+            s.sendall(answer[:self.rng.randrange(len(answer))])
+            return False
+        if way == "take slowly":
+            for i in range(len(answer)):
+                s.sendall(answer[i:i + 1])
+                time.sleep(0.003)
+            return True
+        s.sendall(answer)
+        return True
+
+    def _text(self, way):
+        status = 202 if way == "take, odd" else 200 if WAYS.get(way) else 404
+        status = int(way) if way.isdigit() else status
         more = RETRY_AFTER if status in (429, 503) else ""
         more += "Location: http://127.0.0.1:1/\r\n" if status == 307 else ""
-        s.sendall(("HTTP/1.1 %d X\r\n%sContent-Length: 2\r\n\r\n{}" % (status, more)).encode())
-        return True
+        body = '{"errcode":"M_UNRECOGNIZED"}' if way == "new path" else "{}"
+        return ("HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s"
+                % (status, more, len(body), body)).encode()

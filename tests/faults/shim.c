@@ -4,7 +4,9 @@
  * Preloaded into hearsay.  What it does to the files of one store, and to the
  * wall clock, stands in a small file of numbers that the harness writes to
  * while hearsay runs; it is mapped, so that a change counts at once and
- * outlives the process.
+ * outlives the process.  In the same file it keeps what each write replaced,
+ * until that is synced: a cut of the power takes back what was not, even what
+ * an earlier process wrote.
  *
  * HEARSAY_FAULTS_CONTROL is that file, HEARSAY_FAULTS_STORE the path that the
  * names of the store's files begin with.
@@ -20,13 +22,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-#define UNSYNCED_MAX 4096 /* writes remembered for a power cut */
+#define DIED 137 /* the status of a process that was made to end */
+#define PAGE 4096
+#define PIECES_MAX 4096 /* remembered for a power cut; what is more is never lost */
 
 enum how { DIE_BEFORE = 1, DIE_AFTER, DIE_WITHIN, CUT_POWER };
 enum calls { WRITES = 1, SYNCS = 2, TRUNCATES = 4, OPENS = 8, READS = 16 };
@@ -42,21 +47,50 @@ struct control {
 	_Atomic int64_t clock_ms; /* added to the wall clock */
 	_Atomic int64_t failed;   /* calls that were made to fail */
 	_Atomic int64_t ended;    /* processes that were made to end */
+	_Atomic int64_t forgets;  /* enum forgets */
+	_Atomic int64_t cut;      /* the power was cut: who still runs ends */
+	_Atomic int64_t cut_next; /* cut it before the next process begins */
+	_Atomic int64_t dropped;  /* pieces that a sync that failed dropped */
 };
 
-/* What a write replaced, until it is synced. */
-struct unsynced {
-	char *path;
-	off_t offset;
-	size_t len, had; /* of the bytes written; of those that were there */
-	char *old;
+/*
+ * What becomes of written pages when a sync fails: they stay dirty; they are
+ * taken for clean, so that no later sync writes them (as ext4 and XFS do); they
+ * are as they were before (as file systems that copy on write do).
+ */
+enum forgets { FORGETS_NOTHING, FORGETS_TO_SYNC, FORGETS_ALL };
+
+enum state { FREE, UNSYNCED, DROPPED };
+
+/* What a write replaced within one page. */
+struct piece {
+	_Atomic int32_t state;
+	int32_t file; /* in suffixes */
+	int64_t turn; /* later pieces have greater ones */
+	int64_t offset;
+	int32_t len, had; /* of the bytes written; of those that were there */
 };
+
+struct shared {
+	union {
+		struct control control;
+		char room[PAGE];
+	};
+	int64_t turn;
+	int64_t used; /* all behind are free */
+	struct piece pieces[PIECES_MAX];
+	char old[PIECES_MAX][PAGE];
+};
+
+/* The store's files that hold what must last. */
+static const char *const suffixes[] = {"", "-wal", "-journal"};
+#define SUFFIXES ((int)(sizeof(suffixes) / sizeof(suffixes[0])))
 
 static struct control nothing;
 static struct control *control = &nothing;
+static struct shared *shared; /* NULL: there is no control file */
+static int shared_fd = -1;
 static const char *store;
-static struct unsynced unsynced[UNSYNCED_MAX];
-static size_t unsynced_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -66,6 +100,7 @@ static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
+static int (*real_unlink)(const char *);
 static int (*real_open)(const char *, int, ...);
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 
@@ -86,26 +121,31 @@ find_all(void)
 	find(&real_fsync, "fsync");
 	find(&real_fdatasync, "fdatasync");
 	find(&real_ftruncate, "ftruncate");
+	find(&real_unlink, "unlink");
 	find(&real_open, "open");
 	find(&real_clock_gettime, "clock_gettime");
 }
+
+static void cut_power(void);
 
 __attribute__((constructor)) static void
 begin(void)
 {
 	const char *path = getenv("HEARSAY_FAULTS_CONTROL");
 	void *p;
-	int fd;
 
 	find_all();
 	store = getenv("HEARSAY_FAULTS_STORE");
-	fd = path == NULL ? -1 : real_open(path, O_RDWR | O_CLOEXEC);
-	if (fd == -1)
+	shared_fd = path == NULL ? -1 : real_open(path, O_RDWR | O_CLOEXEC);
+	if (shared_fd == -1)
 		return;
-	p = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p != MAP_FAILED)
-		control = p;
-	(void)close(fd);
+	p = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, shared_fd, 0);
+	if (p == MAP_FAILED)
+		return;
+	shared = p;
+	control = &shared->control;
+	if (atomic_exchange(&control->cut_next, 0) != 0)
+		cut_power();
 }
 
 /* ---- which files ------------------------------------------------------- */
@@ -135,91 +175,196 @@ path_of(int fd, char path_r[4096])
 
 /* ---- a power cut ------------------------------------------------------- */
 
+/* Among the threads of this process, and among the processes that use the store. */
 static void
-forget(struct unsynced *u)
+enter(void)
 {
-	free(u->path);
-	free(u->old);
+	(void)pthread_mutex_lock(&lock);
+	if (shared_fd != -1)
+		(void)flock(shared_fd, LOCK_EX);
+}
+
+static void
+leave(void)
+{
+	if (shared_fd != -1)
+		(void)flock(shared_fd, LOCK_UN);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+/* The place of path in suffixes; -1: nothing in it must last. */
+static int
+file_of(const char *path)
+{
+	int i;
+
+	for (i = 0; i < SUFFIXES; i++)
+		if (strcmp(path + strlen(store), suffixes[i]) == 0)
+			return i;
+	return -1;
+}
+
+static struct piece *
+free_piece(void)
+{
+	int64_t i;
+
+	for (i = 0; i < shared->used; i++)
+		if (shared->pieces[i].state == FREE)
+			return &shared->pieces[i];
+	return shared->used < PIECES_MAX ? &shared->pieces[shared->used++] : NULL;
+}
+
+/* A page that is written to again is dirty again, all of it. */
+static void
+dirty(int file, int64_t page)
+{
+	int64_t i;
+
+	for (i = 0; i < shared->used; i++)
+		if (shared->pieces[i].state == DROPPED &&
+		    shared->pieces[i].file == file &&
+		    shared->pieces[i].offset / PAGE == page)
+			shared->pieces[i].state = UNSYNCED;
+}
+
+static void
+remember_piece(int file, int fd, int64_t offset, size_t len)
+{
+	struct piece *p = free_piece();
+	ssize_t had;
+
+	dirty(file, offset / PAGE);
+	if (p == NULL)
+		return;
+	had = real_pread(fd, shared->old[p - shared->pieces], len, offset);
+	p->file = file;
+	p->turn = shared->turn++;
+	p->offset = offset;
+	p->len = (int32_t)len;
+	p->had = had < 0 ? 0 : (int32_t)had;
+	p->state = UNSYNCED; /* last: the process may be killed at any moment */
 }
 
 static void
 remember(const char *path, int fd, size_t len, off_t offset)
 {
-	struct unsynced *u;
-	ssize_t had;
+	int file = file_of(path);
+	size_t n;
 
-	if (strstr(path, "-shm") != NULL || strstr(path, ".lock") != NULL)
-		return;
-	(void)pthread_mutex_lock(&lock);
-	if (unsynced_count < UNSYNCED_MAX) {
-		u = &unsynced[unsynced_count];
-		u->path = strdup(path);
-		u->old = malloc(len);
-		if (u->path == NULL || u->old == NULL)
-			abort();
-		had = real_pread(fd, u->old, len, offset);
-		u->offset = offset;
-		u->len = len;
-		u->had = had < 0 ? 0 : (size_t)had;
-		unsynced_count++;
+	for (; shared != NULL && file != -1 && len > 0; offset += (off_t)n, len -= n) {
+		n = PAGE - (size_t)offset % PAGE;
+		if (n > len)
+			n = len;
+		remember_piece(file, fd, offset, n);
 	}
-	(void)pthread_mutex_unlock(&lock);
 }
 
 static void
-synced(const char *path)
+undo(const struct piece *p)
 {
-	size_t i, kept = 0;
+	static const char zeros[PAGE];
+	char path[PAGE];
+	int fd;
 
-	(void)pthread_mutex_lock(&lock);
-	for (i = 0; i < unsynced_count; i++) {
-		if (strcmp(unsynced[i].path, path) == 0)
-			forget(&unsynced[i]);
-		else
-			unsynced[kept++] = unsynced[i];
-	}
-	unsynced_count = kept;
-	(void)pthread_mutex_unlock(&lock);
-}
-
-static void
-undo(const struct unsynced *u)
-{
-	int fd = real_open(u->path, O_RDWR | O_CLOEXEC);
-	char *zeros;
-
+	(void)snprintf(path, sizeof(path), "%s%s", store, suffixes[p->file]);
+	fd = real_open(path, O_RDWR | O_CLOEXEC);
 	if (fd == -1)
 		return;
-	if (u->had > 0)
-		(void)!real_pwrite(fd, u->old, u->had, u->offset);
+	(void)!real_pwrite(
+	    fd, shared->old[p - shared->pieces], (size_t)p->had, p->offset);
 	/* The length reached the disk before the bytes, which is allowed. */
-	zeros = calloc(1, u->len - u->had + 1);
-	if (zeros != NULL && u->had < u->len)
-		(void)!real_pwrite(fd, zeros, u->len - u->had, u->offset + (off_t)u->had);
+	(void)!real_pwrite(
+	    fd, zeros, (size_t)(p->len - p->had), p->offset + (off_t)p->had);
 	(void)close(fd);
+}
+
+/* The latest piece of that state, of file or of any (-1); NULL: none. */
+static struct piece *
+latest(int file, enum state state)
+{
+	struct piece *p, *found = NULL;
+
+	for (p = shared->pieces; p < shared->pieces + shared->used; p++)
+		if (p->state == (int)state && (file == -1 || p->file == file) &&
+		    (found == NULL || p->turn > found->turn))
+			found = p;
+	return found;
+}
+
+/* A sync of the file, which failed or did not. */
+static void
+synced(const char *path, bool good)
+{
+	int file = file_of(path), error = errno;
+	struct piece *p;
+
+	if (shared == NULL || file == -1 ||
+	    (!good && control->forgets == FORGETS_NOTHING))
+		return;
+	while ((p = latest(file, UNSYNCED)) != NULL) {
+		if (!good && control->forgets == FORGETS_ALL)
+			undo(p);
+		control->dropped += !good;
+		p->state = !good && control->forgets == FORGETS_TO_SYNC ? DROPPED : FREE;
+	}
+	if (latest(-1, UNSYNCED) == NULL && latest(-1, DROPPED) == NULL)
+		shared->used = 0;
+	errno = error;
+}
+
+/* What lay behind the new end is not there to be lost. */
+static void
+shortened(const char *path, off_t len)
+{
+	int file = file_of(path);
+	struct piece *p;
+
+	if (shared == NULL || file == -1)
+		return;
+	for (p = shared->pieces; p < shared->pieces + shared->used; p++)
+		if (p->file == file && p->offset + p->len > len)
+			p->state = FREE;
+}
+
+/* Did the power go before the page was written?  By chance, but not for parts of it. */
+static bool
+is_lost(const struct piece *p, unsigned seed)
+{
+	seed ^= (unsigned)(p->offset / PAGE * SUFFIXES + p->file) * 2654435761u;
+	return p->state == DROPPED || rand_r(&seed) % 2 == 0;
 }
 
 /*
  * Of what was written and not synced, some reached the disk and some did not, in
- * no order; and memory that was shared is gone.
+ * no order; what a sync dropped never did; and memory that was shared is gone.
  */
 static void
 cut_power(void)
 {
 	struct timespec ts;
+	struct piece *p, *dropped;
 	unsigned seed;
-	char shm[4096];
+	char shm[PAGE];
 	bool all;
-	size_t i;
 
 	(void)real_clock_gettime(CLOCK_MONOTONIC, &ts);
 	seed = (unsigned)ts.tv_nsec;
 	all = rand_r(&seed) % 3 == 0;
-	for (i = unsynced_count; i-- > 0;)
-		if (all || rand_r(&seed) % 2 == 0)
-			undo(&unsynced[i]);
+	for (;;) {
+		p = latest(-1, UNSYNCED);
+		dropped = latest(-1, DROPPED);
+		if (p == NULL || (dropped != NULL && dropped->turn > p->turn))
+			p = dropped;
+		if (p == NULL)
+			break;
+		if (all || is_lost(p, seed))
+			undo(p);
+		p->state = FREE;
+	}
+	shared->used = 0;
 	(void)snprintf(shm, sizeof(shm), "%s-shm", store);
-	(void)unlink(shm);
+	(void)real_unlink(shm);
 }
 
 /* ---- each call --------------------------------------------------------- */
@@ -229,9 +374,11 @@ end(void)
 {
 	control->at = 0;
 	control->ended++;
-	if (control->how == CUT_POWER)
+	if (control->how == CUT_POWER) {
+		control->cut = 1;
 		cut_power();
-	_exit(137);
+	}
+	_exit(DIED);
 }
 
 /* A call on a file of the store is about to be made; is it the last one? */
@@ -240,6 +387,8 @@ is_last(void)
 {
 	bool last = ++control->calls == control->at;
 
+	if (control->cut != 0)
+		_exit(DIED);
 	if (last && (control->how == DIE_BEFORE))
 		end();
 	return last;
@@ -270,9 +419,12 @@ faulty_write(int fd, const void *p, size_t len, off_t offset, bool at)
 
 	if (!path_of(fd, path))
 		return put(fd, p, len, offset, at);
+	enter();
 	last = is_last();
-	if (fails(WRITES))
+	if (fails(WRITES)) {
+		leave();
 		return -1;
+	}
 	remember(path, fd, len, at ? offset : lseek(fd, 0, SEEK_CUR));
 	if (last && control->how == DIE_WITHIN)
 		len = len / 2;
@@ -284,6 +436,7 @@ faulty_write(int fd, const void *p, size_t len, off_t offset, bool at)
 	n = put(fd, p, len, offset, at);
 	if (last)
 		end();
+	leave();
 	return n;
 }
 
@@ -306,15 +459,15 @@ faulty_sync(int fd, int (*sync)(int))
 
 	if (!path_of(fd, path))
 		return sync(fd);
+	enter();
 	last = is_last();
 	if (last && control->how != DIE_AFTER)
 		end();
-	if (fails(SYNCS))
-		return -1;
-	rc = sync(fd);
-	synced(path);
+	rc = fails(SYNCS) ? -1 : sync(fd);
+	synced(path, rc == 0);
 	if (last)
 		end();
+	leave();
 	return rc;
 }
 
@@ -379,12 +532,14 @@ ftruncate(int fd, off_t len)
 
 	if (!path_of(fd, path))
 		return real_ftruncate(fd, len);
+	enter();
 	last = is_last();
-	if (fails(TRUNCATES))
-		return -1;
-	rc = real_ftruncate(fd, len);
+	rc = fails(TRUNCATES) ? -1 : real_ftruncate(fd, len);
+	if (rc == 0)
+		shortened(path, len);
 	if (last)
 		end();
+	leave();
 	return rc;
 }
 
@@ -392,6 +547,23 @@ int
 ftruncate64(int fd, off64_t len)
 {
 	return ftruncate(fd, len);
+}
+
+int
+unlink(const char *path)
+{
+	int rc;
+
+	if (real_unlink == NULL)
+		find_all();
+	if (!is_stores(path))
+		return real_unlink(path);
+	enter();
+	rc = real_unlink(path);
+	if (rc == 0)
+		shortened(path, 0);
+	leave();
+	return rc;
 }
 
 int

@@ -8,6 +8,8 @@ import time
 import harness
 from harness import OPENS, READS, SYNCS, TRUNCATES, WRITES, lib
 
+RATE = 24000  # bytes a second that each log grows by
+
 # What a disk says, and to which calls.
 TROUBLES = (
     ("no space", errno.ENOSPC, WRITES | TRUNCATES),
@@ -42,13 +44,21 @@ class Sqlite(harness.Harness):
             node.kill()
         node.control.set(at=0)
 
+    def cut_later(self, node):
+        """The machine loses its power after the process was killed."""
+        node.kill()
+        node.control.set(cut_next=1)
+
     def trouble(self, node):
         name, error, which = self.rng.choice(TROUBLES)
         self.counts["disk: " + name] += 1
         node.trouble = True
-        node.control.set(which=which, error=error)
+        forgets = self.rng.choice((harness.FORGETS_NOTHING, harness.FORGETS_TO_SYNC,
+                                   harness.FORGETS_ALL))
+        node.control.set(which=which, error=error, forgets=forgets)
         time.sleep(self.rng.random() * self.rng.choice((0.1, 3)))
-        then = self.rng.choice((None, None, None, self.kill, self.term, self.die))
+        then = self.rng.choice((None, None, None, self.kill, self.term, self.die,
+                                self.cut_later))
         if then:
             then(node)
             self.counts["disk fails, then " + then.__name__] += 1
@@ -92,12 +102,14 @@ def main():
     given = harness.options()
     tap = lib.Tap()
     with harness.Folder() as folder:
-        h = Sqlite(tap, folder, given.seconds)
-        h.node("one", folder / "hearsay.db", ("one.test", "two.test"), 4)
+        h = Sqlite(tap, folder, given)
+        h.node("one", folder / "hearsay.db", ("one.test", "two.test"), RATE)
         h.run((
             (5, "kill -9", h.kill),
             (10, "ended in a call", h.die),
             (3, "ended while it starts", h.die_at_start),
+            (2, "killed again and again", h.kill_often),
+            (2, "killed, then power cut", h.cut_later),
             (6, "disk in trouble", h.trouble),
             (2, "short writes", h.short),
             (3, "clock jumps", h.clock),
@@ -109,7 +121,9 @@ def main():
             (1, "an appservice moves", h.move),
             (8, "receivers", h.receiver),
             (1, "second hearsay", h.second),
-            (1, "queue by hand", h.by_hand),
+            (4, "queue by hand", h.by_hand),
+            (1.5, "an appservice comes or goes", h.come_or_go),
+            (1.5, "replay --into", h.fill),
         ))
         h.judge()
     tap.done()
