@@ -229,10 +229,10 @@ open_own(struct sqlite *s, const char *path, struct err *e)
 	if (known == -1 || check_pages(s, path, e) == -1 ||
 	    db_exec(s->db, "PRAGMA auto_vacuum = INCREMENTAL", e) == -1 ||
 	    set_up_writing(s, path, e) == -1 || (known == 0 && make_schema(s, e) == -1) ||
-	    begin_log_anew(s, path, e) == -1)
+	    recount(s, e) == -1 || begin_log_anew(s, path, e) == -1)
 		return -1;
 	s->watch = lock_watch(path);
-	return draw_epoch(s, e) == -1 ? -1 : recount(s, e);
+	return draw_epoch(s, e);
 }
 
 /* Beside the owner or without: to read, or to edit. */
