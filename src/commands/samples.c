@@ -602,6 +602,22 @@ check_timeout(const struct shown *shown, unsigned number)
 	return ok ? 0 : 1;
 }
 
+/* A log that stops telling must be seen to.  Failures: 0 or 1. */
+static unsigned
+check_sentinel(const struct pack *pack, unsigned number)
+{
+	bool ok = false;
+	size_t i;
+
+	for (i = 0; i < pack->rule_count; i++)
+		ok = ok || pack->rules[i].sentinel;
+	printf("%s %u - %s: a healthy log keeps showing lines that it knows\n",
+	    ok ? "ok" : "not ok", number, pack->name);
+	if (!ok)
+		printf("# %s:1: no rule is a \"sentinel\"\n", pack->path);
+	return ok ? 0 : 1;
+}
+
 /* The rule of other that fits a line of s, or NULL. */
 static const struct pack_rule *
 fitting_rule(const struct pack *other, const struct pack_sample *s,
@@ -690,6 +706,7 @@ samples_run(const struct pack_set *set, const struct pack *pack, const struct zo
 	for (demand = AT_WORK; demand < DEMANDS; demand++)
 		failed += check_rules(&shown, demand, ++*number);
 	failed += check_timeout(&shown, ++*number);
+	failed += check_sentinel(pack, ++*number);
 	failed += check_others(set, pack, zone, ++*number);
 	failed += check_recogniser(set, pack, ++*number);
 	arena_free(a);

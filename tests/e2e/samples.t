@@ -75,6 +75,8 @@ def check_demands(tap, folder, pack):
     refuse(tap, folder, pack.replace(', [ "09:46:28.834Z", "09:56:29.834Z" ]', ""),
            '{ name = "logged-in"; logger',
            'rule "logged-in" remembers, and no sample lets ten minutes pass', "no time-out")
+    refuse(tap, folder, pack.replace(" sentinel = true;", ""), 'name = "lantern"',
+           'no rule is a "sentinel"', "no sentinel")
     refuse(tap, folder, pack.replace('rule = [ "over", "logged-in" ];', 'rule = "over";'),
            '{ name = "a login that failed"', 'rule "logged-in" is at work, and is not named',
            "a rule at work that is not named")
