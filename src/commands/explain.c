@@ -260,8 +260,10 @@ tell_each_line(
 		tell_chunk(x, log, &line);
 		if (x->shown)
 			continue;
-		printf("%s%" PRIu64 "%s %snothing that a rule looks for stands in it: ",
-		    paint(x, BOLD), line.offset, paint(x, PLAIN), paint(x, DIM));
+		printf("%s%" PRIu64 "%s %s%s: ", paint(x, BOLD), line.offset,
+		    paint(x, PLAIN), paint(x, DIM),
+		    teller_log_cut(log) ? "within a line that goes on"
+					: "nothing that a rule looks for stands in it");
 		print_text((struct slice){p, line.len - (newline == NULL ? 0 : 1)});
 		printf("%s\n", paint(x, PLAIN));
 	}

@@ -502,6 +502,14 @@ is_older(
 }
 
 bool
+teller_log_cut(const struct teller_log *log)
+{
+	struct line_place place;
+
+	return decoder_needs(log->decoder, &place);
+}
+
+bool
 teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r)
 {
 	bool needed = extract_needs(log->extract, file_r, offset_r);

@@ -81,6 +81,8 @@ void teller_log_idle(
 /* As extract_log_clock. */
 void teller_log_clock(struct teller_log *log, int64_t now);
 
+/* Has a line begun of which more pieces are to come? */
+bool teller_log_cut(const struct teller_log *log);
 /* As extract_needs; a line of which only pieces came is needed as well. */
 bool teller_log_needs(const struct teller_log *log, uint64_t *file_r, uint64_t *offset_r);
 /* Lines that came in pieces and were passed over for their length. */

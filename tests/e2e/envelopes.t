@@ -229,6 +229,10 @@ def check_places(tap, folder):
             records = re.findall(r"^(\d+) precise .*POST-7", out.stdout, re.M)
             tap.equal([int(r) for r in records], [0, len(parts[0]) + len(parts[1])],
                       " ".join(("explain",) + options + ("with pieces:", kind)))
+        tap.equal([int(n) for n in re.findall(r"^(\d+) within a line that goes on", out.stdout,
+                                              re.M)],
+                  [len(parts[0]), len(parts[0]) + len(parts[1])],
+                  "explain -a names what is a piece only (%s)" % kind)
 
 
 def check_kills(tap, make, rng):
