@@ -998,6 +998,67 @@ a_very_long_line(void **state)
 
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- records in the journal -------------------------------------------------- */
+
+enum { PLAIN_LINE, COLOURED_LINE, ENTRY, JOURNAL_FORMATS };
+
+#define JOURNAL_HEAD "{\"__REALTIME_TIMESTAMP\":\"1795428044795123\",\"MESSAGE\":"
+#define JOURNAL_RECORD                                                                   \
+	JOURNAL_HEAD                                                                     \
+	    "\"line [POST-7] a\\nb\",\"LOGGER\":\"l\",\"PRIORITY\":\"6\",\"F\":\"f\"}"
+
+static void
+assert_entry(const struct record *r)
+{
+	assert_true(slice_is(r->part[PART_MESSAGE], "a\nb"));
+	assert_true(slice_is(r->part[PART_CONTEXT], "POST-7"));
+	assert_true(slice_is(r->part[PART_LOGGER], "l"));
+	assert_true(slice_is(r->part[PART_LEVEL], "INFO"));
+	assert_true(slice_is(record_field(r, "F"), "f"));
+	assert_int_equal(r->ts, 1795428044795);
+	assert_false(r->ts_of_line);
+}
+
+/* Whatever lines of the server's output came before. */
+static void
+entries_are_taken_by_their_fields(void **state)
+{
+	static const char *const keys[] = {NULL, "PRIORITY", "LOGGER", NULL, NULL};
+	struct pack_format formats[JOURNAL_FORMATS] = {
+	    [PLAIN_LINE] = {.kind = FORMAT_REGEX, .time = TIME_NONE},
+	    [COLOURED_LINE] = {.kind = FORMAT_REGEX, .time = TIME_NONE, .coloured = true},
+	    [ENTRY] = {.kind = FORMAT_JOURNAL, .time = TIME_NONE}};
+	const struct pack pack = {.formats = formats, .format_count = JOURNAL_FORMATS};
+	struct fixture *x = *state;
+	struct decoder *d;
+
+	compile(&formats[PLAIN_LINE], "line (?<message>.*)");
+	compile(&formats[COLOURED_LINE], "\x1b(?<message>.*)");
+	compile(&formats[ENTRY], "line \\[(?<context>\\S*)\\] (?<message>.*)");
+	name_keys(&formats[ENTRY], keys);
+	d = decoder_new(&pack, x->zone);
+
+	assert_int_equal(feed(x, d, JOURNAL_HEAD "\"line c\"}"), 1);
+	assert_ptr_equal(x->r.format, &formats[PLAIN_LINE]);
+	assert_int_equal(feed(x, d, JOURNAL_RECORD), 1);
+	assert_ptr_equal(x->r.format, &formats[ENTRY]);
+	assert_entry(&x->r);
+	/* Without a field that the format names it is none of its records. */
+	assert_int_equal(
+	    feed(x, d, JOURNAL_HEAD "\"line [POST-7] a\",\"LOGGER\":\"l\"}"), 1);
+	assert_ptr_equal(x->r.format, &formats[PLAIN_LINE]);
+
+	/* In colours, a line without them is a user's, with records in between too. */
+	assert_int_equal(feed(x, d, JOURNAL_HEAD "[27,97]}"), 1);
+	assert_ptr_equal(x->r.format, &formats[COLOURED_LINE]);
+	assert_int_equal(feed(x, d, JOURNAL_RECORD), 1);
+	assert_entry(&x->r);
+	assert_int_equal(feed(x, d, JOURNAL_HEAD "\"line d\"}"), 0);
+
+	decoder_free(d);
+	clear(formats, JOURNAL_FORMATS);
+}
+
 int
 main(void)
 {
@@ -1010,6 +1071,7 @@ main(void)
 	    test(colours_are_taken_out),
 	    test(json_with_time),
 	    test(json_without_time),
+	    test(entries_are_taken_by_their_fields),
 	    test(formats_that_change),
 	    test(json_fields),
 	    test(json_parts_in_objects),
