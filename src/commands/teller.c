@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "commands/health.h"
 #include "decode/decoder.h"
 #include "extract/account_event.h"
@@ -219,21 +220,25 @@ position(struct telling *t, size_t offset)
 	return log->written;
 }
 
-/* By which rule a line may carry the most text; NULL: by none. */
-static const struct match *
-carrier_of(struct telling *t, const struct extract_line *line)
+/* By which rule a line may carry the most text, and how long that is at most. */
+static void
+find_carrier(struct telling *t, const struct extract_line *line, struct doubt_line *to)
 {
-	const struct match *most = NULL;
+	struct slice escaped;
 	size_t i;
 
 	for (i = 0; i < line->match_count; i++) {
 		const struct match *m = &line->matches[i];
+		const struct pack_rule *rule = m->rule;
 
-		if (m->rule->raw > (most == NULL ? 0 : most->rule->raw) &&
-		    extract_holds(t->log->extract, line, m, t->arena))
-			most = m;
+		if (rule->raw <= (to->carrier == NULL ? 0 : to->carrier->rule->raw) ||
+		    !extract_holds(
+			t->log->extract, line, m, t->arena, rule->escaped, &escaped))
+			continue;
+		to->carrier = m;
+		to->longest =
+		    escaped.p == NULL ? rule->longest : utf8_length(escaped) + rule->raw;
 	}
-	return most;
 }
 
 /*
@@ -265,7 +270,7 @@ judge(
 	doubted.begin = position(t, offset);
 	doubted.end =
 	    doubted.begin + decoder_least(log->decoder, line_from(chunk, offset));
-	doubted.carrier = carrier_of(t, line);
+	find_carrier(t, line, &doubted);
 	verdict = doubt_line(log->doubt, &doubted, why_r);
 	if (verdict == DOUBT_NONE && resets(line->matches, line->match_count))
 		doubt_reset(log->doubt);
@@ -284,12 +289,14 @@ static void
 settle(struct telling *t, const struct extract_line *line)
 {
 	struct teller_log *log = t->log;
+	struct slice none;
 	size_t i;
 
 	for (i = 0; t->trace != NULL && i < line->match_count; i++)
 		if (line->matches[i].rule->raw > 0)
 			t->trace->rule(t->trace->arg, &line->matches[i],
-			    extract_holds(log->extract, line, &line->matches[i], t->arena)
+			    extract_holds(log->extract, line, &line->matches[i], t->arena,
+				NULL, &none)
 				? OUTCOME_CARRIES
 				: OUTCOME_CARRIES_NONE,
 			    NULL, 0);

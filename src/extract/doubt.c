@@ -361,7 +361,7 @@ open_zone(struct doubt *d, const struct doubt_line *line)
 {
 	const struct record *r = line->record;
 	const struct pack_rule *rule = line->carrier->rule;
-	uint64_t last = rule->longest == 0 ? UINT64_MAX : line->end + rule->longest;
+	uint64_t last = line->longest == 0 ? UINT64_MAX : line->end + line->longest;
 
 	if (!d->zone) {
 		d->guesses = 0;
@@ -373,7 +373,7 @@ open_zone(struct doubt *d, const struct doubt_line *line)
 	d->carrier_numbered = request_of(d, r).numbered;
 	buf_reset(&d->carrier);
 	buf_add(&d->carrier, r->part[PART_CONTEXT].p, r->part[PART_CONTEXT].len);
-	d->zone_end = line->end + rule->raw;
+	d->zone_end = line->end + (line->longest > rule->raw ? line->longest : rule->raw);
 	if (last > d->zone_last)
 		d->zone_last = last;
 	d->zone_ts = r->ts;

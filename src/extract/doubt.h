@@ -45,6 +45,7 @@ struct doubt_line {
 	const struct match *matches;
 	size_t match_count;
 	const struct match *carrier; /* by which it may carry a text; or NULL */
+	uint64_t longest;            /* and no text has more characters; 0: who knows */
 	uint64_t file, offset;       /* its place, for doubt_needs */
 	bool again;                  /* it was read before the last stop */
 };

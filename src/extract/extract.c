@@ -621,9 +621,10 @@ extract_line(struct extract_log *log, const struct extract_line *line, struct ar
 
 bool
 extract_holds(struct extract_log *log, const struct extract_line *line,
-    const struct match *m, struct arena *a)
+    const struct match *m, struct arena *a, const char *name, struct slice *value_r)
 {
 	struct following f = {.log = log, .line = line, .match = m, .arena = a};
+	const struct capture *c;
 	bool home;
 	size_t i;
 
@@ -636,6 +637,10 @@ extract_holds(struct extract_log *log, const struct extract_line *line,
 	for (i = 0; i < m->rule->without_count; i++)
 		if (recall(&f, m->rule->without[i], &home) != NULL)
 			return false;
+	c = name == NULL ? NULL : following_capture(&f, name);
+	*value_r = c == NULL || c->value.list || c->value.count == 0
+	    ? (struct slice){NULL, 0}
+	    : c->value.items[0];
 	return true;
 }
 

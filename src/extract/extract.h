@@ -87,10 +87,12 @@ void extract_line(struct extract_log *log, const struct extract_line *line,
 
 /*
  * Whether what m's rule asks for in "with" is remembered for a line that was not
- * taken yet, and nothing of "without".  The arena is for the time of the call.
+ * taken yet, and nothing of "without".  *value_r, in the arena or until the next
+ * call, is then the capture called name, {NULL, 0} where it has no value; name
+ * may be NULL.
  */
 bool extract_holds(struct extract_log *log, const struct extract_line *line,
-    const struct match *m, struct arena *a);
+    const struct match *m, struct arena *a, const char *name, struct slice *value_r);
 
 /*
  * The log has no line before the time now (UTC ms) that was not taken: it is

@@ -78,7 +78,7 @@ until_open(struct until *u, const struct doubt_line *line, const struct pack_rul
 	s->number = number;
 	s->file = line->file;
 	s->offset = line->offset;
-	s->last = line->end + (rule->longest > 0 ? rule->longest : rule->raw);
+	s->last = line->end + (line->longest > 0 ? line->longest : rule->raw);
 	s->read_at = now;
 	DL_APPEND(u->open, s);
 }

@@ -471,8 +471,8 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 {
 	static const char *const names[] = {"name", "formats", "logger", "levels",
 	    "fields", "match", "with", "without", "once", "remember", "key", "spends",
-	    "ends", "resets", "renews", "contextless", "raw", "longest", "until",
-	    "suspect", "sentinel", "emit", NULL};
+	    "ends", "resets", "renews", "contextless", "raw", "longest", "escaped",
+	    "until", "suspect", "sentinel", "emit", NULL};
 
 	only(l, g, names);
 	r->line = (unsigned)config_setting_source_line(g);
@@ -494,6 +494,7 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 	r->contextless = bool_of(l, g, "contextless");
 	r->raw = number_of(l, g, "raw");
 	r->longest = number_of(l, g, "longest");
+	r->escaped = text_of(l, g, "escaped", false);
 	r->until = text_of(l, g, "until", false);
 	r->suspect = bool_of(l, g, "suspect");
 	r->sentinel = bool_of(l, g, "sentinel");
@@ -505,8 +506,9 @@ load_rule(struct loading *l, const config_setting_t *g, struct pack_rule *r)
 		    r->name);
 	if (r->key != NULL && !r->remember)
 		wrong(l, g, "rule \"%s\": \"key\" goes with \"remember\"", r->name);
-	if ((r->longest > 0 || r->until != NULL) && r->raw == 0)
-		wrong(l, g, "rule \"%s\": \"longest\" and \"until\" go with \"raw\"",
+	if ((r->longest > 0 || r->escaped != NULL || r->until != NULL) && r->raw == 0)
+		wrong(l, g,
+		    "rule \"%s\": \"longest\", \"escaped\" and \"until\" go with \"raw\"",
 		    r->name);
 }
 
@@ -882,6 +884,10 @@ check_rules(struct loading *l, const config_setting_t *root)
 		if (r->key != NULL && !has_capture(l->pack, r, r->with_count, r->key))
 			wrong(l, at, "rule \"%s\": nothing captures its key \"%s\"",
 			    r->name, r->key);
+		if (r->escaped != NULL &&
+		    !has_capture(l->pack, r, r->with_count, r->escaped))
+			wrong(l, at, "rule \"%s\": nothing captures \"%s\"", r->name,
+			    r->escaped);
 		if (r->renews != NULL && !is_told_once(l->pack, r->renews))
 			wrong(l, at,
 			    "rule \"%s\": no rule tells \"%s\" with \"unless_told\"",
@@ -1026,6 +1032,7 @@ free_rule(struct pack_rule *r)
 	free(r->name);
 	free(r->key);
 	free(r->renews);
+	free(r->escaped);
 	free(r->until);
 }
 

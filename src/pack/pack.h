@@ -153,6 +153,9 @@ struct pack_rule {
 	 * suspect: the line imitates another; nothing is told by it.
 	 */
 	uint64_t raw, longest;
+	/* A capture that holds the text escaped, so that it has no more characters than
+	   that, and raw of them are the server's; NULL: there is none. */
+	char *escaped;
 	/* A rule whose line the same request always writes behind the text, once; it
 	   is known by its key's capture, which both rules have.  NULL: there is none. */
 	char *until;

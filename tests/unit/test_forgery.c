@@ -33,7 +33,9 @@ static const char about[] =
     "{ name = \"started\"; match = \"started\"; remember = true; },\n"
     "{ name = \"enter\"; match = \"enter %{user_id:user}\"; remember = true; },\n"
     "{ name = \"plain\"; match = \"asked [a-z]*\"; remember = true; },\n"
-    "{ name = \"raw\"; match = \"refused .*\"; without = \"plain\"; raw = 400; },\n"
+    "{ name = \"quoted\"; match = \"asked '(?<quoted>.*)'\"; remember = true; },\n"
+    "{ name = \"raw\"; match = \"refused .*\"; without = [ \"plain\", \"quoted\" ]; raw = 400; },\n"
+    "{ name = \"known\"; match = \"refused .*\"; with = \"quoted\"; raw = 5; escaped = \"quoted\"; },\n"
     "{ name = \"short\"; match = \"bounded .*\"; raw = 130; longest = 130; },\n"
     "{ name = \"login\"; match = \"done %{decimal} [A-Z]{1,10} login\";\n"
     "  with = \"enter\"; once = true; emit = { type = \"login\"; user_id = \"$user\"; }; },\n"
@@ -487,6 +489,28 @@ an_escaped_copy_clears(void **state)
 	end(&s);
 }
 
+/* An escaped copy is as long as the text; what stands further behind is told. */
+static void
+an_escaped_copy_measures(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001,
+	    "asked 'x\\n2026-11-23T12:00:50.100Z POST-1003 done 0.010 POST gone "
+	    "@victim:example.org'");
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 1003, "done 0.010 POST gone @victim:example.org");
+	login(&s, 1004, "ada");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
 /* A copy that a text holds is of no request: it clears nothing. */
 static void
 a_forged_copy_clears_nothing(void **state)
@@ -797,6 +821,7 @@ main(void)
 	    cmocka_unit_test(a_bound_counts_characters),
 	    cmocka_unit_test(a_bound_within_a_zone_is_no_bound),
 	    cmocka_unit_test(an_escaped_copy_clears),
+	    cmocka_unit_test(an_escaped_copy_measures),
 	    cmocka_unit_test(a_forged_copy_clears_nothing),
 	    cmocka_unit_test(what_follows_the_sequel_is_told),
 	    cmocka_unit_test(a_second_sequel_betrays_the_first),
