@@ -26,6 +26,12 @@ clock_steady_ms(void)
 	return ms_of(CLOCK_MONOTONIC);
 }
 
+int64_t
+clock_boot_ms(void)
+{
+	return ms_of(CLOCK_BOOTTIME);
+}
+
 struct timeval
 clock_timeval(int64_t ms)
 {

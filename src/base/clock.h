@@ -1,5 +1,5 @@
 /*
- * clock - the two clocks, in milliseconds, and the loop's timers.
+ * clock - the clocks, in milliseconds, and the loop's timers.
  *
  * Only commands and the stages that wait for something look at a clock; all
  * others are given the time.
@@ -16,6 +16,8 @@ struct event;
 int64_t clock_utc_ms(void);
 /* ms since some moment: it never jumps, and stands while the machine sleeps. */
 int64_t clock_steady_ms(void);
+/* The same, but it goes on while the machine sleeps: for what others count on meanwhile. */
+int64_t clock_boot_ms(void);
 
 struct timeval clock_timeval(int64_t ms);
 

@@ -18,6 +18,7 @@ err_set(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	e->passes = false;
 	return -1;
 }
 
@@ -35,6 +36,7 @@ err_errno(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	len = strlen(e->text);
 	(void)snprintf(e->text + len, sizeof(e->text) - len, ": %s", strerror(saved));
+	e->passes = false;
 	return -1;
 }
 

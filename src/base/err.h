@@ -7,17 +7,20 @@
 #ifndef HEARSAY_BASE_ERR_H
 #define HEARSAY_BASE_ERR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define ERR_TEXT_MAX 1024 /* bytes, with the NUL; longer texts are cut */
 
 struct err {
 	char text[ERR_TEXT_MAX];
+	bool passes; /* it may end by itself: worth trying again */
 };
 
 /*
- * Replace the text of e.  e may be NULL, for callers that only need to know
- * that something failed.  Always -1, so that "return err_set(e, ...)" reads well.
+ * Replace the text of e; it is an error that does not pass.  e may be NULL, for
+ * callers that only need to know that something failed.  Always -1, so that
+ * "return err_set(e, ...)" reads well.
  */
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

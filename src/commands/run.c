@@ -1,8 +1,13 @@
+#include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -18,7 +23,9 @@
 #include "tail/source.h"
 #include "tail/tail.h"
 
-#define DRAIN_MS 3000 /* at the end: for what is written already */
+#define DRAIN_MS 3000     /* at the end: for what is written already */
+#define AWAY_MS 1000      /* at the start: until a store that is away is tried again */
+#define AWAY_MAX_MS 10000 /* the same, after it doubled a few times */
 
 static const char usage_text[] =
     "usage: hearsay run [OPTION...]\n"
@@ -37,9 +44,34 @@ on_idle(void *arg)
 	(void)event_base_loopbreak(r->base);
 }
 
+/*
+ * SIGTERM and SIGINT are blocked for good and read from a descriptor: they are
+ * kept while we start, and the store sees one that comes while it waits.
+ */
+static int
+catch_signals(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void
+say_ending(int fd)
+{
+	struct signalfd_siginfo info = {0};
+
+	(void)!read(fd, &info, sizeof(info));
+	say(LOG_NOTICE, "ending on %s", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
 /* What is written already is told and committed; what is sent is brought to its end. */
 static void
-on_signal(evutil_socket_t number, short what, void *arg)
+on_signal(evutil_socket_t fd, short what, void *arg)
 {
 	struct run *r = arg;
 	struct log *log;
@@ -49,7 +81,7 @@ on_signal(evutil_socket_t number, short what, void *arg)
 		(void)event_base_loopbreak(r->base);
 		return;
 	}
-	say(LOG_NOTICE, "ending on %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	say_ending(fd);
 	r->ending = true;
 	tail_drain(r->tail, DRAIN_MS);
 	for (log = r->logs; log != NULL; log = log->next)
@@ -78,35 +110,16 @@ load_all(struct run *r, const char *path)
 	return errors_print(&errs) > route_disabling(r->route) ? -1 : 0;
 }
 
-static const int end_signals[] = {SIGTERM, SIGINT};
-
-/* A signal that comes while we start is kept until the loop can take it. */
-static void
-hold_signals(int how)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigprocmask(how, &set, NULL);
-}
-
 static int
 add_events(struct run *r, struct err *e)
 {
-	size_t i;
-
 	r->commit = evtimer_new(r->base, run_commit_due, r);
 	r->retry = evtimer_new(r->base, run_commit_due, r);
 	if (r->commit == NULL || r->retry == NULL)
 		return err_set(e, "cannot make the loop's timers");
-	for (i = 0; i < 2; i++) {
-		r->signals[i] = evsignal_new(r->base, end_signals[i], on_signal, r);
-		if (r->signals[i] == NULL || event_add(r->signals[i], NULL) == -1)
-			return err_set(e, "cannot catch signals");
-	}
-	hold_signals(SIG_UNBLOCK);
+	r->signal = event_new(r->base, r->signal_fd, EV_READ | EV_PERSIST, on_signal, r);
+	if (r->signal == NULL || event_add(r->signal, NULL) == -1)
+		return err_set(e, "cannot catch signals");
 	return 0;
 }
 
@@ -123,6 +136,36 @@ raise_file_limit(void)
 		say(LOG_WARNING, "cannot hold more than the usual number of files open");
 }
 
+/*
+ * Open the store, as soon as its server is there: a service that is started
+ * together with it, or while it is away, must come up by itself.  What waiting
+ * does not mend is an error at once; a signal ends the wait.
+ */
+static int
+open_store(struct run *r, struct err *e)
+{
+	struct pollfd signal = {.fd = r->signal_fd, .events = POLLIN};
+	struct err said = {0};
+	int wait = AWAY_MS;
+
+	while ((r->store = store_open_own(
+		    r->config->store, r->config->instance, r->signal_fd, e)) == NULL &&
+	    e->passes) {
+		if (strcmp(said.text, e->text) != 0)
+			say(LOG_WARNING,
+			    "waiting for the store, nothing is read until then: %s",
+			    e->text);
+		said = *e;
+		if (poll(&signal, 1, wait) == 1) {
+			say_ending(r->signal_fd);
+			r->ending = true;
+			return 0;
+		}
+		wait = 2 * wait < AWAY_MAX_MS ? 2 * wait : AWAY_MAX_MS;
+	}
+	return r->store == NULL ? -1 : 0;
+}
+
 static int
 start(struct run *r, struct err *e)
 {
@@ -131,10 +174,11 @@ start(struct run *r, struct err *e)
 	r->base = event_base_new();
 	if (r->base == NULL)
 		return err_set(e, "cannot make an event loop");
-	r->store = store_open_as(r->config->store, r->config->instance, STORE_OWN, e);
-	if (r->store == NULL || add_events(r, e) == -1)
+	if (open_store(r, e) == -1)
 		return -1;
-	if (run_follow_logs(r, e) == -1)
+	if (r->ending)
+		return 0;
+	if (add_events(r, e) == -1 || run_follow_logs(r, e) == -1)
 		return -1;
 	r->send = send_new(r->base, r->config, r->route, r->store, e);
 	if (r->send == NULL)
@@ -148,21 +192,20 @@ start(struct run *r, struct err *e)
 static void
 stop(struct run *r)
 {
-	size_t i;
-
 	run_metrics_end(r);
 	send_free(r->send);
 	store_close(r->store);
 	run_close_logs(r);
-	for (i = 0; i < 2; i++)
-		if (r->signals[i] != NULL)
-			event_free(r->signals[i]);
+	if (r->signal != NULL)
+		event_free(r->signal);
 	if (r->commit != NULL)
 		event_free(r->commit);
 	if (r->retry != NULL)
 		event_free(r->retry);
 	if (r->base != NULL)
 		event_base_free(r->base);
+	if (r->signal_fd != -1)
+		(void)close(r->signal_fd);
 	free(r->batch);
 	free(r->deliveries);
 	arena_free(r->arena);
@@ -179,11 +222,19 @@ run(const char *path)
 	int status = EXIT_FAILED;
 	char *store;
 
-	hold_signals(SIG_BLOCK);
+	r.signal_fd = catch_signals();
+	if (r.signal_fd == -1) {
+		say(LOG_ERR, "cannot catch signals: %s", strerror(errno));
+		goto done;
+	}
 	if (load_all(&r, path) == -1)
 		goto done;
 	if (start(&r, &e) == -1) {
 		say(LOG_ERR, "%s", e.text);
+		goto done;
+	}
+	if (r.ending) {
+		status = EXIT_DONE;
 		goto done;
 	}
 	store = store_shown(r.config->store);

@@ -88,7 +88,8 @@ struct run {
 	struct event *retry;
 	struct event *metrics; /* to be written; NULL: nobody asks for them */
 	bool metrics_failed;   /* that they cannot be written was said */
-	struct event *signals[2];
+	int signal_fd;
+	struct event *signal;
 	struct route_delivery *deliveries; /* room for one event's */
 };
 

@@ -14,6 +14,8 @@ struct http {
 	CURLM *multi;
 	struct event *timer; /* when libcurl wants to be called at the latest */
 	struct http_timeouts timeouts;
+	void (*wakes)(void *arg);
+	void *arg;
 	bool http2; /* libcurl was built with it */
 };
 
@@ -330,6 +332,9 @@ go_on(struct http *h, curl_socket_t fd, int what)
 {
 	int running;
 
+	/* libcurl does not mind to be told of a socket that it closed in here. */
+	if (h->wakes != NULL)
+		h->wakes(h->arg);
 	(void)curl_multi_socket_action(h->multi, fd, what, &running);
 	collect_answers(h);
 }
@@ -388,11 +393,14 @@ set_timer(CURLM *multi, long ms, void *arg)
 }
 
 struct http *
-http_new(struct event_base *base, const struct http_timeouts *timeouts, struct err *e)
+http_new(struct event_base *base, const struct http_timeouts *timeouts,
+    void (*wakes)(void *arg), void *arg, struct err *e)
 {
 	struct http *h = xcalloc(1, sizeof(*h));
 
 	h->base = base;
+	h->wakes = wakes;
+	h->arg = arg;
 	h->timeouts = *timeouts;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		free(h);

@@ -56,9 +56,12 @@ struct http_put {
 	void *arg;
 };
 
-/* Borrows base.  NULL on error. */
-struct http *http_new(
-    struct event_base *base, const struct http_timeouts *timeouts, struct err *e);
+/*
+ * Borrows base.  wakes (may be NULL) is called whenever the loop comes to a
+ * request, before anything more of any is sent; it may cancel them.  NULL on error.
+ */
+struct http *http_new(struct event_base *base, const struct http_timeouts *timeouts,
+    void (*wakes)(void *arg), void *arg, struct err *e);
 /* After every request was answered or cancelled.  NULL is allowed. */
 void http_free(struct http *h);
 

@@ -22,7 +22,6 @@
 #include "store/store.h"
 
 #define STORE_RETRY_MS 2000 /* when the store takes nothing: a full disk, mostly */
-#define TAKE_OVER_MS 2000   /* between two looks whether the one who sends is gone */
 
 enum queue_state {
 	QUEUE_IDLE, /* nothing waits, as far as is known */
@@ -59,6 +58,7 @@ struct send {
 	struct keep *keep;
 	struct event *woken;     /* someone asked to look at all queues */
 	struct event *noticed;   /* another process did something; NULL: not to be had */
+	struct event *rights;    /* look at them while requests wait; NULL: no need */
 	bool store_fails;        /* and that was told */
 	bool writing_fails;      /* it does so in noting what came of an attempt */
 	struct event *idle;      /* no request is under way after send_stop */
@@ -255,6 +255,64 @@ failed(struct queue *q, const struct http_answer *answer, const struct verdict *
 	q->edited = false;
 }
 
+/* ---- the right to send ------------------------------------------------- */
+
+static void tell_if_idle(struct send *s);
+
+/* What came of it is not known: it is sent again, by whoever may. */
+static void
+cut(struct queue *q, const char *why)
+{
+	say(LOG_WARNING, "appservice %s: a request is cut: %s", q->appservice->id, why);
+	http_cancel(q->request);
+	q->request = NULL;
+	if (q->send->done == NULL)
+		wait_ms(q, QUEUE_WAITS, 0);
+	else
+		q->state = QUEUE_IDLE;
+	tell_if_idle(q->send);
+}
+
+/*
+ * We may have stood still, or the store's server may be out of reach, so that
+ * another sends by now.  Of what it has sent, nothing must come behind it.
+ */
+static void
+check_rights(void *arg)
+{
+	struct send *s = arg;
+	bool under_way = false;
+	struct err e;
+	size_t i;
+
+	for (i = 0; i < s->count; i++) {
+		struct queue *q = &s->queues[i];
+
+		if (q->state != QUEUE_SENDS)
+			continue;
+		switch (store_may_go_on(s->store, q->appservice->id, &e)) {
+		case 1:
+			under_way = true;
+			break;
+		case 0:
+			cut(q, "another hearsay took over");
+			break;
+		default:
+			cut(q, e.text);
+		}
+	}
+	if (under_way)
+		clock_timer(s->rights, STORE_RIGHT_MS);
+}
+
+static void
+on_rights(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	check_rights(arg);
+}
+
 /* ---- attempts ---------------------------------------------------------- */
 
 static void answered(void *arg, const struct http_answer *answer);
@@ -380,14 +438,14 @@ static int
 next_of(struct queue *q, struct err *e)
 {
 	struct send *s = q->send;
-	bool waits = false;
-	int ours = store_may_send(s->store, q->appservice->id, &waits, e);
+	int64_t again_ms = 0;
+	int ours = store_may_send(s->store, q->appservice->id, &again_ms, e);
 
 	if (ours == 1)
 		return store_next_transaction(
 		    s->store, q->appservice->id, clock_utc_ms(), q->arena, &q->txn, e);
-	if (ours == 0 && waits)
-		wait_ms(q, QUEUE_WAITS, TAKE_OVER_MS);
+	if (ours == 0 && again_ms > 0)
+		wait_ms(q, QUEUE_WAITS, again_ms);
 	return ours;
 }
 
@@ -579,14 +637,18 @@ send_new(struct event_base *base, const struct config *c, const struct route *r,
 
 	s->config = c;
 	s->store = store;
-	s->http = http_new(base, &timeouts, e);
+	s->http =
+	    http_new(base, &timeouts, store_is_shared(store) ? check_rights : NULL, s, e);
 	if (s->http == NULL) {
 		free(s);
 		return NULL;
 	}
 	s->woken = event_new(base, -1, 0, on_woken, s);
 	s->idle = event_new(base, -1, 0, on_idle, s);
-	if (s->woken == NULL || s->idle == NULL)
+	if (store_is_shared(store))
+		s->rights = evtimer_new(base, on_rights, s);
+	if (s->woken == NULL || s->idle == NULL ||
+	    (store_is_shared(store) && s->rights == NULL))
 		mem_exhausted();
 	watch_store(s, base);
 	s->keep = keep_new(base, c, store);
@@ -616,6 +678,8 @@ send_free(struct send *s)
 	keep_free(s->keep);
 	if (s->noticed != NULL)
 		event_free(s->noticed);
+	if (s->rights != NULL)
+		event_free(s->rights);
 	event_free(s->woken);
 	event_free(s->idle);
 	free(s->queues);

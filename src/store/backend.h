@@ -14,8 +14,8 @@ struct store {
 };
 
 struct store_backend {
-	struct store *(*open)(
-	    const char *name, const char *instance, enum store_mode mode, struct err *e);
+	struct store *(*open)(const char *name, const char *instance,
+	    enum store_mode mode, int interrupt, struct err *e);
 	int (*reach)(const char *url, struct err *e); /* NULL: names are no urls */
 	void (*close)(struct store *s);               /* never NULL */
 
@@ -35,8 +35,10 @@ struct store_backend {
 	void (*rollback)(struct store *s);
 	int (*waiting)(struct store *s, uint64_t *count_r, struct err *e);
 
+	/* NULL, these two: nobody else uses the store. */
 	int (*may_send)(
-	    struct store *s, const char *appservice, bool *waits_r, struct err *e);
+	    struct store *s, const char *appservice, int64_t *again_ms_r, struct err *e);
+	int (*may_go_on)(struct store *s, const char *appservice, struct err *e);
 	int (*next_transaction)(struct store *s, const char *appservice, int64_t now,
 	    struct arena *a, struct transaction *txn_r, struct err *e);
 	int (*accepted)(struct store *s, const char *appservice, const char *id,

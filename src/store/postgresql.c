@@ -4,11 +4,9 @@
  *
  * Two kinds of locks, both advisory and of the session, so that they end with
  * their holder, however that ends: one for each instance, and one for each
- * appservice, whose holder is the one that sends.  A connection that is lost
- * takes them all along; whatever is called next connects again and takes the
- * instance's, and the right to send is asked for anew.  Where another has begun
- * to send in the meantime, both may send the same transaction once: it has one
- * id and one body, and so the receiver drops the second.
+ * appservice, whose holder is the one that sends (postgresql_send.c).  A
+ * connection that is lost takes them all along; whatever is called next connects
+ * again and takes the instance's, and the right to send is asked for anew.
  *
  * Order: numbers of a sequence are drawn in one order and committed in another.
  * A sender that saw 12 committed before 11 would send 12 first, and never see
@@ -119,25 +117,12 @@ holder(struct postgresql *s, int64_t lock, struct err *e)
  * killed and is started again must not be refused because of itself.
  */
 static int
-wait_for_lock(struct postgresql *s, int64_t lock, struct err *e)
-{
-	int rc;
-
-	if (pq_exec(s->pq, "SET lock_timeout = '1s'", e) == -1)
-		return -1;
-	rc = pq_run(s->pq, LOCK, DB_ARGS(db_number(lock)), NULL, e);
-	if (pq_exec(s->pq, "SET lock_timeout = 0", rc == -1 ? NULL : e) == -1)
-		return -1;
-	return rc;
-}
-
-static int
 lock_instance(struct postgresql *s, struct err *e)
 {
 	int64_t lock = postgresql_lock_number("instance", s->instance);
 	struct err who;
 
-	if (wait_for_lock(s, lock, e) == 0)
+	if (pq_run(s->pq, LOCK, DB_ARGS(db_number(lock)), NULL, e) == 0)
 		return 0;
 	/* Where nobody has it, it was something else, and that is told. */
 	if (holder(s, lock, &who) != 1)
@@ -159,19 +144,32 @@ nudge(struct postgresql *s)
 
 /*
  * A commit must be on the server's disk when it returns, whatever the server
- * is set to; one that also waits for standbys is left as it is.  A writer whose
- * host has died must give up LOCK_ORDER, and its session, within seconds.
+ * is set to; one that also waits for standbys is left as it is.  A writer that
+ * stands still, or whose host has died, must give up LOCK_ORDER, and its
+ * session, within seconds.
  */
 static const char settings[] =
-    "SET search_path = hearsay; SET statement_timeout = '10s'; "
-    "SET idle_in_transaction_session_timeout = '15s'; "
-    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
-    "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
+    "SET search_path = hearsay; SET idle_in_transaction_session_timeout = '5s'; "
+    "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; "
+    "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 6000; "
     /* Not known to every version: who rests for a night keeps its locks. */
     "SELECT set_config(name, '0', false) FROM pg_settings "
     "  WHERE name = 'idle_session_timeout'; "
     "SELECT set_config('synchronous_commit', 'on', false) "
     "  WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+/*
+ * A daemon's loop stands still while it waits for the server.  The server ends
+ * what takes too long; our own patience, a second more, is for one that has
+ * stopped itself.  A command may take its time.
+ */
+#define DAEMON_PATIENCE_MS 4000
+#define COMMAND_PATIENCE_MS 31000
+#define MIGRATION_PATIENCE_MS (10 * 60 * 1000) /* nothing else happens meanwhile */
+static const char daemon_settings[] =
+    "SET statement_timeout = '3s'; SET lock_timeout = '1s'";
+static const char command_settings[] =
+    "SET statement_timeout = '30s'; SET lock_timeout = '5s'";
 
 static int
 check_encoding(struct postgresql *s, struct err *e)
@@ -191,6 +189,17 @@ check_encoding(struct postgresql *s, struct err *e)
 }
 
 static int
+migrate(struct postgresql *s, struct err *e)
+{
+	int rc;
+
+	pq_set_patience(s->pq, MIGRATION_PATIENCE_MS);
+	rc = pq_schema_migrate(s->pq, e);
+	pq_set_patience(s->pq, DAEMON_PATIENCE_MS);
+	return rc;
+}
+
+static int
 set_up_own(struct postgresql *s, struct err *e)
 {
 	struct epoll_event watch = {.events = EPOLLIN};
@@ -198,8 +207,8 @@ set_up_own(struct postgresql *s, struct err *e)
 
 	/* Before anything is changed: a second one of this instance changes nothing. */
 	if (known == -1 || lock_instance(s, e) == -1 ||
-	    (known == 0 && pq_schema_migrate(s->pq, e) == -1) ||
-	    pq_schema_use(s->pq, e) == -1 || pq_exec(s->pq, "LISTEN hearsay", e) == -1)
+	    (known == 0 && migrate(s, e) == -1) || pq_schema_use(s->pq, e) == -1 ||
+	    pq_exec(s->pq, "LISTEN hearsay", e) == -1)
 		return -1;
 	if (epoll_ctl(s->watched, EPOLL_CTL_ADD, pq_fd(s->pq), &watch) == -1)
 		return err_errno(e, "cannot watch the connection to %s", pq_name(s->pq));
@@ -232,7 +241,10 @@ set_up_beside(struct postgresql *s, struct err *e)
 static int
 connect_anew(struct postgresql *s, struct err *e)
 {
-	if (pq_connect(s->pq, e) == -1 || pq_exec(s->pq, settings, e) == -1)
+	bool own = s->mode == STORE_OWN;
+
+	if (pq_connect(s->pq, e) == -1 || pq_exec(s->pq, settings, e) == -1 ||
+	    pq_exec(s->pq, own ? daemon_settings : command_settings, e) == -1)
 		return -1;
 	return check_encoding(s, e);
 }
@@ -243,7 +255,7 @@ postgresql_ready(struct postgresql *s, struct err *e)
 {
 	if (pq_connected(s->pq))
 		return 0;
-	forget_names(&s->sends, &s->sends_count);
+	postgresql_lose_rights(s);
 	forget_names(&s->known, &s->known_count);
 	s->counted_ms = 0;
 	if (connect_anew(s, e) == -1 ||
@@ -294,8 +306,8 @@ postgresql_close(struct store *store)
 {
 	struct postgresql *s = postgresql_of(store);
 
+	postgresql_release_rights(s);
 	pq_free(s->pq);
-	forget_names(&s->sends, &s->sends_count);
 	forget_names(&s->known, &s->known_count);
 	if (s->watched != -1)
 		(void)close(s->watched);
@@ -308,7 +320,8 @@ postgresql_close(struct store *store)
 
 /* Everything but the connection. */
 static struct postgresql *
-prepared(const char *url, const char *instance, enum store_mode mode, struct err *e)
+prepared(const char *url, const char *instance, enum store_mode mode, int interrupt,
+    struct err *e)
 {
 	struct postgresql *s = xcalloc(1, sizeof(*s));
 	char host[HOST_NAME_MAX + 1], *application;
@@ -320,20 +333,23 @@ prepared(const char *url, const char *instance, enum store_mode mode, struct err
 	s->instance = xstrdup(instance == NULL ? host : instance);
 	s->watched = s->nudge = -1;
 	if (make_watched(s, e) == 0)
-		s->pq = pq_new(url, application, s->nudge, postgresql_statements,
-		    STATEMENT_COUNT, e);
+		s->pq = pq_new(url, application, s->nudge, interrupt,
+		    postgresql_statements, STATEMENT_COUNT, e);
 	free(application);
-	if (s->pq != NULL && draw_epoch(s, e) == 0)
+	if (s->pq != NULL && draw_epoch(s, e) == 0) {
+		pq_set_patience(
+		    s->pq, mode == STORE_OWN ? DAEMON_PATIENCE_MS : COMMAND_PATIENCE_MS);
 		return s;
+	}
 	postgresql_close(&s->store);
 	return NULL;
 }
 
 static struct store *
-postgresql_open(
-    const char *url, const char *instance, enum store_mode mode, struct err *e)
+postgresql_open(const char *url, const char *instance, enum store_mode mode,
+    int interrupt, struct err *e)
 {
-	struct postgresql *s = prepared(url, instance, mode, e);
+	struct postgresql *s = prepared(url, instance, mode, interrupt, e);
 
 	if (s == NULL)
 		return NULL;
@@ -346,7 +362,7 @@ postgresql_open(
 static int
 postgresql_reach(const char *url, struct err *e)
 {
-	struct postgresql *s = prepared(url, NULL, STORE_READ, e);
+	struct postgresql *s = prepared(url, NULL, STORE_READ, -1, e);
 	int rc = -1;
 
 	if (s == NULL)
@@ -669,53 +685,7 @@ postgresql_waiting(struct store *store, uint64_t *count_r, struct err *e)
 	return 0;
 }
 
-/* ---- sending ----------------------------------------------------------- */
-
-/* Others put and deliver too, so that the count may be behind. */
-static void
-count_down(struct postgresql *s, int64_t n)
-{
-	uint64_t events = n < 0 ? 0 : (uint64_t)n;
-
-	s->waiting -= events < s->waiting ? events : s->waiting;
-}
-
-static int
-may_send(struct postgresql *s, const char *appservice, struct err *e)
-{
-	int64_t got = 0;
-
-	if (s->mode != STORE_OWN)
-		return err_set(e, "the store is not open for sending");
-	if (postgresql_ready(s, e) == -1)
-		return -1;
-	if (has_name(s->sends, s->sends_count, appservice))
-		return 1;
-	if (pq_ask(s->pq, TRY_LOCK,
-		DB_ARGS(db_number(postgresql_lock_number("appservice", appservice))),
-		&got, e) == -1)
-		return -1;
-	if (got == 1)
-		add_name(&s->sends, &s->sends_count, appservice);
-	return got == 1;
-}
-
-static int
-postgresql_may_send(
-    struct store *store, const char *appservice, bool *waits_r, struct err *e)
-{
-	struct postgresql *s = postgresql_of(store);
-	int64_t waits = 0;
-	int may = may_send(s, appservice, e);
-
-	if (may == 0 &&
-	    pq_ask(s->pq, ANYTHING_WAITS, DB_ARGS(db_text(appservice)), &waits, e) == -1)
-		may = -1;
-	if (may == -1)
-		return err_add(e, "cannot ask for the right to send to %s", appservice);
-	*waits_r = waits == 1;
-	return may;
-}
+/* ---- what others do ------------------------------------------------------ */
 
 static int
 postgresql_fd(struct store *store)
@@ -736,224 +706,6 @@ postgresql_noticed(struct store *store, struct err *e)
 	return nudged;
 }
 
-struct transaction
-postgresql_transaction(const PGresult *r, int row, struct arena *a)
-{
-	const char *id = pq_text(r, row, 0);
-	size_t len = (size_t)PQgetlength(r, row, 1);
-
-	return (struct transaction){
-	    .id = arena_strndup(a, id, strlen(id)),
-	    .body_len = len,
-	    .body = arena_strndup(a, pq_text(r, row, 1), len),
-	    .events = (unsigned)pq_number(r, row, 2),
-	    .formed_ms = pq_number(r, row, 3),
-	    .attempts = (unsigned)pq_number(r, row, 4),
-	    .first_try_ms = pq_number(r, row, 5),
-	    .next_try_ms = pq_number(r, row, 6),
-	    .refusals = (unsigned)pq_number(r, row, 7),
-	    .first_refusal_ms = pq_number(r, row, 8),
-	};
-}
-
-/* The transaction that waits: 1 and *txn_r, 0 where none does. */
-static int
-waiting(struct postgresql *s, const char *appservice, int64_t now, struct arena *a,
-    struct transaction *txn_r, struct err *e)
-{
-	PGresult *r =
-	    pq_query(s->pq, WAITING, DB_ARGS(db_text(appservice), db_number(now)), e);
-	int found;
-
-	if (r == NULL)
-		return -1;
-	found = PQntuples(r) > 0;
-	if (found == 1)
-		*txn_r = postgresql_transaction(r, 0, a);
-	PQclear(r);
-	return found;
-}
-
-/* The oldest deliveries as one body. */
-struct gathered {
-	struct body body;
-	int64_t last; /* id of the last delivery in it */
-	int64_t oldest_ms;
-};
-
-/* 1: g holds some; 0: none are queued. */
-static int
-gather(struct postgresql *s, const char *appservice, struct gathered *g, struct err *e)
-{
-	PGresult *r = pq_query(
-	    s->pq, QUEUED, DB_ARGS(db_text(appservice), db_number(TXN_EVENTS_MAX)), e);
-	int row, rows;
-
-	if (r == NULL)
-		return -1;
-	rows = PQntuples(r);
-	for (row = 0; row < rows; row++) {
-		if (row == 0) {
-			g->oldest_ms = pq_number(r, 0, 3);
-			body_begin(&g->body, pq_text(r, 0, 1));
-		}
-		if (strcmp(pq_text(r, 0, 1), pq_text(r, row, 1)) != 0 ||
-		    !body_add(&g->body, pq_text(r, row, 2), pq_text(r, row, 4),
-			pq_number(r, row, 5)))
-			break;
-		g->last = pq_number(r, row, 0);
-	}
-	PQclear(r);
-	if (rows == 0)
-		return 0;
-	body_end(&g->body);
-	return 1;
-}
-
-/* Give what was gathered an id, and store it as a transaction. */
-static int
-keep(struct postgresql *s, const char *appservice, const struct gathered *g, int64_t now,
-    struct err *e)
-{
-	int64_t sequence, seq, assigned;
-	char id[sizeof(s->epoch) + 32];
-
-	if (pq_ask(s->pq, NEXT_SEQUENCE, NULL, 0, &sequence, e) != 1)
-		return -1;
-	(void)snprintf(id, sizeof(id), "hs-%s-%" PRId64, s->epoch, sequence);
-	if (pq_ask(s->pq, ADD_TRANSACTION,
-		DB_ARGS(db_text(id), db_text(appservice),
-		    db_bytes(g->body.text.p, g->body.text.len), db_number(g->body.events),
-		    db_number(g->oldest_ms), db_number(now)),
-		&seq, e) != 1 ||
-	    pq_run(s->pq, ASSIGN,
-		DB_ARGS(db_number(seq), db_text(appservice), db_number(g->last)),
-		&assigned, e) == -1)
-		return -1;
-	if (assigned != g->body.events)
-		return err_set(e,
-		    "a transaction of %u events took %" PRId64 " deliveries",
-		    g->body.events, assigned);
-	return 0;
-}
-
-/* Form a transaction from the queue and commit it: 1, or 0 where nothing is queued. */
-static int
-form(struct postgresql *s, const char *appservice, int64_t now, struct arena *a,
-    struct transaction *txn_r, struct err *e)
-{
-	struct gathered g = {0};
-	int found;
-
-	if (postgresql_begin_here(s, e) == -1)
-		return -1;
-	found = gather(s, appservice, &g, e);
-	if (found == 1 &&
-	    (keep(s, appservice, &g, now, e) == -1 || pq_commit(s->pq, e) == -1))
-		found = -1;
-	if (found != 1)
-		postgresql_undo(s);
-	buf_free(&g.body.text);
-	/* Read back: what is sent now is what would be sent after a restart. */
-	return found == 1 ? waiting(s, appservice, now, a, txn_r, e) : found;
-}
-
-static int
-postgresql_next_transaction(struct store *store, const char *appservice, int64_t now,
-    struct arena *a, struct transaction *txn_r, struct err *e)
-{
-	struct postgresql *s = postgresql_of(store);
-	int64_t since;
-	int found = may_send(s, appservice, e), held;
-
-	if (found == 1) {
-		held = pq_ask(s->pq, HELD, DB_ARGS(db_text(appservice)), &since, e);
-		found = held == -1 ? -1 : held == 0;
-	}
-	if (found == 1) {
-		found = waiting(s, appservice, now, a, txn_r, e);
-		if (found == 0)
-			found = form(s, appservice, now, a, txn_r, e);
-	}
-	if (found == -1)
-		return err_add(e, "cannot get the next transaction for %s", appservice);
-	return found;
-}
-
-/* 1 and *events_r: accepted now; 0: it was accepted before, or is gone. */
-static int
-accept_transaction(struct postgresql *s, const char *appservice, const char *id,
-    int status, int64_t now, int64_t *events_r, struct err *e)
-{
-	int found = pq_ask(s->pq, ACCEPT,
-	    DB_ARGS(db_text(id), db_text(appservice), db_number(now), db_number(status)),
-	    events_r, e);
-
-	if (found == 1 &&
-	    pq_run(s->pq, ACCEPTED_BY,
-		DB_ARGS(db_text(appservice), db_number(*events_r), db_number(now),
-		    db_number(status)),
-		NULL, e) == -1)
-		return -1;
-	return found;
-}
-
-static int
-postgresql_accepted(struct store *store, const char *appservice, const char *id,
-    int status, int64_t now, struct err *e)
-{
-	struct postgresql *s = postgresql_of(store);
-	int64_t events = 0;
-	int done;
-
-	if (postgresql_ready(s, e) == -1 || postgresql_begin_here(s, e) == -1)
-		goto fail;
-	done = accept_transaction(s, appservice, id, status, now, &events, e);
-	if (done == -1 || pq_commit(s->pq, e) == -1)
-		goto undo;
-	if (done == 1)
-		count_down(s, events);
-	return 0;
-
-undo:
-	postgresql_undo(s);
-fail:
-	return err_add(e, "cannot note that %s accepted", appservice);
-}
-
-static int
-postgresql_failed(struct store *store, const char *appservice, const char *id, int status,
-    const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
-    struct err *e)
-{
-	struct postgresql *s = postgresql_of(store);
-	int64_t events;
-	int found;
-
-	if (postgresql_ready(s, e) == -1 || postgresql_begin_here(s, e) == -1)
-		goto fail;
-	found = pq_ask(s->pq, FAIL,
-	    DB_ARGS(db_text(id), db_text(appservice), db_number(now), db_number(status),
-		db_number(next_try_ms), db_text(error), db_number(then == STORE_REFUSED),
-		db_number(then == STORE_SET_ASIDE)),
-	    &events, e);
-	if (found == -1 ||
-	    pq_run(s->pq, FAILED_BY,
-		DB_ARGS(db_text(appservice), db_number(now), db_number(status),
-		    db_text(error)),
-		NULL, e) == -1 ||
-	    pq_commit(s->pq, e) == -1)
-		goto undo;
-	if (found == 1 && then == STORE_SET_ASIDE)
-		count_down(s, events);
-	return 0;
-
-undo:
-	postgresql_undo(s);
-fail:
-	return err_add(e, "cannot note that an attempt at %s failed", appservice);
-}
-
 const struct store_backend store_postgresql = {
     .open = postgresql_open,
     .reach = postgresql_reach,
@@ -968,6 +720,7 @@ const struct store_backend store_postgresql = {
     .rollback = postgresql_rollback,
     .waiting = postgresql_waiting,
     .may_send = postgresql_may_send,
+    .may_go_on = postgresql_may_go_on,
     .next_transaction = postgresql_next_transaction,
     .accepted = postgresql_accepted,
     .failed = postgresql_failed,

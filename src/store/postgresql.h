@@ -1,7 +1,8 @@
 /*
  * postgresql - what the parts of the store in PostgreSQL share: postgresql.c
- * (the connection, locks, logs, sending), postgresql_sql.c (the statements) and
- * postgresql_queue.c (edits, forgetting, looking).
+ * (the connection, locks, logs), postgresql_send.c (the right to send, and
+ * sending), postgresql_queue.c (edits, forgetting, looking) and
+ * postgresql_sql.c (the statements).
  */
 #ifndef HEARSAY_STORE_POSTGRESQL_H
 #define HEARSAY_STORE_POSTGRESQL_H
@@ -22,9 +23,10 @@ struct postgresql {
 	char *instance;
 	char epoch[2 * EPOCH_BYTES + 1];
 
+	struct right *rights; /* to send: postgresql_send.c */
+	size_t rights_count;
+
 	/* What is known of this connection. */
-	char **sends; /* appservices whose lock is held */
-	size_t sends_count;
 	char **known; /* appservices that have a row */
 	size_t known_count;
 
@@ -66,6 +68,11 @@ enum statement {
 	ADD_FILE,
 	FILES_OF_LOG,
 
+	LAST_SENDER,
+	TAKE_OVER,
+	RELEASE,
+	STANDING,
+
 	COUNT_WAITING,
 	ANYTHING_WAITS,
 	WAITING,
@@ -79,7 +86,6 @@ enum statement {
 	FAILED_BY,
 
 	TRY_FORGET,
-	HELD,
 	WAS_TOLD,
 	HOLD_QUEUE,
 	RELEASE_QUEUE,
@@ -126,6 +132,20 @@ int64_t postgresql_lock_number(const char *kind, const char *name);
 /* A row's first columns as a checkpoint; its path lives as long as the row. */
 int postgresql_checkpoint(const PGresult *r, int row, struct checkpoint *cp_r,
     const char **path_r, struct err *e);
+/* The connection is lost, and all rights with it; or: it is to be closed. */
+void postgresql_lose_rights(struct postgresql *s);
+void postgresql_release_rights(struct postgresql *s);
+int postgresql_may_send(
+    struct store *store, const char *appservice, int64_t *again_ms_r, struct err *e);
+int postgresql_may_go_on(struct store *store, const char *appservice, struct err *e);
+int postgresql_next_transaction(struct store *store, const char *appservice, int64_t now,
+    struct arena *a, struct transaction *txn_r, struct err *e);
+int postgresql_accepted(struct store *store, const char *appservice, const char *id,
+    int status, int64_t now, struct err *e);
+int postgresql_failed(struct store *store, const char *appservice, const char *id,
+    int status, const char *error, enum store_then then, int64_t next_try_ms, int64_t now,
+    struct err *e);
+
 /* A row's first columns as a transaction in the arena. */
 struct transaction postgresql_transaction(const PGresult *r, int row, struct arena *a);
 

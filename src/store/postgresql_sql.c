@@ -14,6 +14,8 @@
 #define LOG_SHOWN(n)                                                                     \
 	"CASE l.instance WHEN " n " THEN l.name "                                        \
 	"ELSE convert_to(l.instance || ':', 'UTF8') || l.name END"
+#define IN_TURN(n)                                                                       \
+	"EXISTS (SELECT FROM senders WHERE senders.appservice = $2 AND turn = " n ")"
 #define WAITS "accepted_ms IS NULL AND dead_ms IS NULL"
 #define AS_IF_NEW                                                                         \
 	"dead_ms = NULL, next_try_ms = 0, attempts = 0, first_try_ms = 0, refusals = 0, " \
@@ -75,6 +77,15 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
     [FILES_OF_LOG] = "SELECT " FILE_COLUMNS " FROM files f WHERE log = " LOG_NAMED
 		     " ORDER BY " OLDEST_FIRST,
 
+    [LAST_SENDER] = "SELECT turn, released FROM senders WHERE appservice = $1",
+    [TAKE_OVER] =
+	"INSERT INTO senders (appservice, turn, released) VALUES ($1, $2, 0) "
+	"ON CONFLICT (appservice) DO UPDATE SET turn = excluded.turn, released = 0",
+    [RELEASE] = "UPDATE senders SET released = 1 WHERE appservice = $1 AND turn = $2",
+    [STANDING] = "SELECT coalesce(a.held_ms, 0) FROM senders s "
+		 "LEFT JOIN appservices a ON a.name = s.appservice "
+		 "WHERE s.appservice = $1 AND s.turn = $2",
+
     [COUNT_WAITING] =
 	"SELECT (SELECT count(*) FROM deliveries WHERE txn IS NULL) + "
 	"  (SELECT coalesce(sum(events), 0)::bigint FROM transactions WHERE " WAITS ")",
@@ -107,7 +118,7 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"  dead_ms = NULL, error = '', "
 	"  first_try_ms = CASE first_try_ms WHEN 0 THEN $3 ELSE first_try_ms END "
 	"WHERE id = $1 AND appservice = " APPSERVICE_NAMED(
-	    "$2") " AND accepted_ms IS NULL RETURNING events",
+	    "$2") " AND accepted_ms IS NULL AND " IN_TURN("$5") " RETURNING events",
     [ACCEPTED_BY] = "UPDATE appservices SET accepted = accepted + $2, "
 		    "odd = odd + CASE $4 WHEN 200 THEN 0 ELSE 1 END, "
 		    "last_success_ms = $3, last_status = $4 WHERE name = $1",
@@ -118,7 +129,7 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"  refused_ms = CASE WHEN $7 = 1 AND refused_ms = 0 THEN $3 ELSE refused_ms END, "
 	"  dead_ms = CASE WHEN $8 = 1 AND dead_ms IS NULL THEN $3 ELSE dead_ms END "
 	"WHERE id = $1 AND appservice = " APPSERVICE_NAMED(
-	    "$2") " AND accepted_ms IS NULL RETURNING events",
+	    "$2") " AND accepted_ms IS NULL AND " IN_TURN("$9") " RETURNING events",
     [FAILED_BY] = "UPDATE appservices SET last_failure_ms = $2, last_status = $3, "
 		  "last_error = $4 WHERE name = $1",
 
@@ -151,7 +162,6 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"SELECT 1::bigint FROM events e JOIN deliveries d ON d.event = e.id "
 	"WHERE e.file = $1 AND e.\"offset\" = $2 AND e.rule = $3 AND e.ordinal = $4 "
 	"AND d.appservice = (SELECT id FROM appservices WHERE name = $5)",
-    [HELD] = "SELECT held_ms FROM appservices WHERE name = $1 AND held_ms <> 0",
     [HOLD_QUEUE] = "INSERT INTO appservices (name, held_ms) VALUES ($1, $2) "
 		   "ON CONFLICT (name) DO UPDATE SET held_ms = excluded.held_ms",
     [RELEASE_QUEUE] = "UPDATE appservices SET held_ms = 0 WHERE name = $1",

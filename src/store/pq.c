@@ -14,13 +14,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-#define CONNECT_S "5"
-/*
- * The server ends a statement sooner (statement_timeout): this is for one that
- * stopped, with a network that goes on to take our bytes.
- */
-#define ANSWER_MS 15000
-#define REST_MS 500 /* between two attempts to connect, at the least */
+#define CONNECT_MS 2000     /* for each host */
+#define INTERRUPTED_MS 1000 /* for what is nearly done when a signal comes */
+#define REST_MS 500         /* between two attempts to connect, at the least */
 
 /* Of pg_type, where they are the same in every server for ever. */
 #define OID_BYTEA 17
@@ -34,22 +30,34 @@ struct pq {
 	const char *const *sql;
 	size_t count;
 	bool *prepared; /* on this connection */
-	int nudge;
-	int64_t next_try_ms; /* monotonic */
-	struct err refusal;  /* why the last attempt failed */
+	int nudge, interrupt;
+	int64_t patience_ms;
+	int64_t asked_ms,
+	    proof_ms; /* clock_boot_ms: before a question; of the last answered */
+	unsigned hosts, first; /* of the url; which of them is tried first */
+	int64_t next_try_ms;   /* monotonic */
+	struct err refusal;    /* why the last attempt failed */
 };
 
+/* The first row that fits counts; one that is in none does not pass. */
 static const struct {
 	const char *state; /* SQLSTATE, or its class */
-	const char *way;
-} ways_on[] = {
-    {"53100", "make room on the server's disk; nothing that was stored is lost"},
-    {"53300", "raise max_connections of the server"},
-    {"25006", "the server takes no writes: name the primary, not a standby"},
-    {"42501", "grant that to the role that hearsay connects as"},
-    {"57014", "the server took too long; look at its load and its locks"},
-    {"58", "look at the server's disk and its log"},
-    {"XX", "look at the server's log: its data may be damaged"},
+	bool passes;       /* it may end without a change of ours */
+	const char *way;   /* NULL: the server's words are enough */
+} states[] = {
+    {"08", true, NULL},
+    {"25006", true, "the server takes no writes: name the primary, not a standby"},
+    {"28P01", false, "correct the password in the store's url or its passfile"},
+    {"40", true, NULL},
+    {"42501", false, "grant that to the role that hearsay connects as"},
+    {"53100", true, "make room on the server's disk; nothing that was stored is lost"},
+    {"53300", true, "raise max_connections of the server"},
+    {"53", true, NULL},
+    {"55P03", true, "another session holds it; look at the server's locks"},
+    {"57014", true, "the server took too long; look at its load and its locks"},
+    {"57", true, NULL},
+    {"58", true, "look at the server's disk and its log"},
+    {"XX", false, "look at the server's log: its data may be damaged"},
 };
 
 /* ---- the url ------------------------------------------------------------ */
@@ -114,30 +122,67 @@ pq_shown(const char *url, struct err *e)
 	return shown;
 }
 
+static unsigned
+listed(const char *list)
+{
+	unsigned count = 1;
+
+	for (; *list != '\0'; list++)
+		count += *list == ',';
+	return count;
+}
+
+static unsigned
+hosts_of(const char *url)
+{
+	PQconninfoOption *options = PQconninfoParse(url, NULL);
+	unsigned names, addresses;
+
+	if (options == NULL) /* it was parsed before */
+		mem_exhausted();
+	names = listed(option_of(options, "host"));
+	addresses = listed(option_of(options, "hostaddr"));
+	PQconninfoFree(options);
+	return names > addresses ? names : addresses;
+}
+
 /* ---- failing ------------------------------------------------------------ */
 
 /* A message of libpq's, which may have several lines, as one. */
+static void
+one_line(const char *message, struct buf *b)
+{
+	for (; *message != '\0'; message++)
+		if (strchr(" \t\n", *message) == NULL)
+			buf_addc(b, *message);
+		else if (b->len > 0 && b->p[b->len - 1] != ' ')
+			buf_addc(b, ' ');
+	while (b->len > 0 && b->p[b->len - 1] == ' ')
+		b->p[--b->len] = '\0';
+}
+
+/* state is NULL where the server was not reached: that passes. */
 static int
 fail(struct pq *p, const char *message, const char *state, struct err *e)
 {
 	const char *way = NULL;
+	bool passes = state == NULL;
 	struct buf b = {0};
 	size_t i;
 
-	for (i = 0; state != NULL && i < sizeof(ways_on) / sizeof(ways_on[0]); i++)
-		if (strncmp(state, ways_on[i].state, strlen(ways_on[i].state)) == 0)
-			way = ways_on[i].way;
-	for (; *message != '\0'; message++)
-		if (strchr(" \t\n", *message) == NULL)
-			buf_addc(&b, *message);
-		else if (b.len > 0 && b.p[b.len - 1] != ' ')
-			buf_addc(&b, ' ');
-	while (b.len > 0 && b.p[b.len - 1] == ' ')
-		b.p[--b.len] = '\0';
+	for (i = 0; state != NULL && i < sizeof(states) / sizeof(states[0]); i++)
+		if (strncmp(state, states[i].state, strlen(states[i].state)) == 0) {
+			way = states[i].way;
+			passes = states[i].passes;
+			break;
+		}
+	one_line(message, &b);
 	(void)err_set(e, "store %s: %s%s%s", p->name,
 	    b.len == 0 ? "the connection is lost" : b.p, way == NULL ? "" : "; ",
 	    way == NULL ? "" : way);
 	buf_free(&b);
+	if (e != NULL)
+		e->passes = passes;
 	return -1;
 }
 
@@ -152,8 +197,8 @@ lost(struct pq *p, const char *message, struct err *e)
 /* ---- connecting --------------------------------------------------------- */
 
 struct pq *
-pq_new(const char *url, const char *application, int nudge, const char *const *sql,
-    size_t count, struct err *e)
+pq_new(const char *url, const char *application, int nudge, int interrupt,
+    const char *const *sql, size_t count, struct err *e)
 {
 	char *name = pq_shown(url, e);
 	struct pq *p;
@@ -165,9 +210,11 @@ pq_new(const char *url, const char *application, int nudge, const char *const *s
 	p->name = name;
 	p->application = xstrdup(application);
 	p->nudge = nudge;
+	p->interrupt = interrupt;
 	p->sql = sql;
 	p->count = count;
 	p->prepared = xcalloc(count, sizeof(bool));
+	p->hosts = hosts_of(url);
 	return p;
 }
 
@@ -184,6 +231,12 @@ pq_free(struct pq *p)
 	free(p);
 }
 
+void
+pq_set_patience(struct pq *p, int64_t ms)
+{
+	p->patience_ms = ms;
+}
+
 const char *
 pq_name(const struct pq *p)
 {
@@ -197,17 +250,173 @@ ignore_notice(void *arg, const char *message)
 	(void)message;
 }
 
-/* What stands before the url is a default that the url may change. */
+/* A list of the url, "a,b,c", that begins with the place by: "b,c,a".  malloc'd, or NULL. */
+static char *
+turned(const char *list, unsigned by)
+{
+	const char *p = list;
+
+	for (by %= listed(list); by > 0; by--)
+		p = strchr(p, ',') + 1;
+	if (p == list)
+		return list[0] == '\0' ? NULL : xstrdup(list);
+	return xasprintf("%s,%.*s", p, (int)(p - 1 - list), list);
+}
+
+/*
+ * Begin to connect.  What stands before the url is a default that the url may
+ * change.  libpq itself goes on from a host that refuses to the next; after one
+ * that kept silent until the time was over, it is begun with that next one.
+ */
 static PGconn *
 connection(const struct pq *p)
 {
-	static const char *const keywords[] = {"connect_timeout", "keepalives_idle",
-	    "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
-	    "application_name", "client_encoding", NULL};
-	const char *const values[] = {
-	    CONNECT_S, "5", "2", "3", "10000", p->url, p->application, "UTF8", NULL};
+	static const char *const keywords[] = {"keepalives_idle", "keepalives_interval",
+	    "keepalives_count", "tcp_user_timeout", "dbname", "application_name",
+	    "client_encoding", "host", "hostaddr", "port", NULL};
+	const char *values[] = {"3", "1", "3", "6000", p->url, p->application, "UTF8",
+	    NULL, NULL, NULL, NULL};
+	PQconninfoOption *options = PQconninfoParse(p->url, NULL);
+	char *lists[3];
+	PGconn *c;
+	size_t i;
 
-	return PQconnectdbParams(keywords, values, 1);
+	if (options == NULL) /* it was parsed before */
+		mem_exhausted();
+	for (i = 0; i < 3; i++)
+		values[7 + i] = lists[i] =
+		    turned(option_of(options, keywords[7 + i]), p->first);
+	c = PQconnectStartParams(keywords, values, 1);
+	for (i = 0; i < 3; i++)
+		free(lists[i]);
+	PQconninfoFree(options);
+	if (c == NULL)
+		mem_exhausted();
+	return c;
+}
+
+/*
+ * Wait at the connection until it is ready or the deadline is.  A signal leaves
+ * time for what is nearly done, since a connection that is given up takes its
+ * locks along.
+ */
+static int
+wait_at(struct pq *p, short events, int64_t deadline, struct err *e)
+{
+	struct pollfd fds[] = {{.fd = PQsocket(p->c), .events = events},
+	    {.fd = p->interrupt, .events = POLLIN}};
+	int64_t rest;
+	int ready;
+
+	do {
+		if (fds[1].revents != 0) {
+			fds[1] = (struct pollfd){.fd = -1};
+			if (deadline > clock_steady_ms() + INTERRUPTED_MS)
+				deadline = clock_steady_ms() + INTERRUPTED_MS;
+		}
+		rest = deadline - clock_steady_ms();
+		ready = poll(fds, 2, rest < 0 ? 0 : (int)rest);
+	} while ((ready == -1 && errno == EINTR) || (ready > 0 && fds[0].revents == 0));
+	if (ready > 0)
+		return 0;
+	return lost(p, ready == 0 ? "the server does not answer" : strerror(errno), e);
+}
+
+/* Where the server gave a reason, its SQLSTATE stands in "FATAL:  28P01: ...". */
+static const char *
+state_in(const char *message)
+{
+	const char *p;
+
+	for (p = message; (p = strstr(p, ":  ")) != NULL; p++)
+		if (strspn(p + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 &&
+		    p[8] == ':')
+			return p + 3;
+	return NULL;
+}
+
+/* Where nobody answers, libpq looks at the url's options and at nothing else. */
+static bool
+options_are_good(const struct pq *p)
+{
+	static const char *const keywords[] = {
+	    "dbname", "host", "hostaddr", "port", "connect_timeout", NULL};
+	const char *const values[] = {p->url, "localhost", "127.0.0.1", "1", "2", NULL};
+
+	return PQpingParams(keywords, values, 1) != PQPING_NO_ATTEMPT;
+}
+
+/* The reason without what is said for programmers: its SQLSTATE, and "LOCATION: ...". */
+static int
+refused(struct pq *p, struct err *e)
+{
+	char *message = xstrdup(PQerrorMessage(p->c)), *place;
+	const char *found = state_in(message);
+	char state[6] = "";
+
+	if (found != NULL) {
+		(void)snprintf(state, sizeof(state), "%s", found);
+		place = message + (found - message);
+		memmove(place, place + 7, strlen(place + 7) + 1);
+	}
+	place = strstr(message, "\nLOCATION:");
+	if (place != NULL)
+		*place = '\0';
+	(void)fail(p, message, found == NULL ? NULL : state, e);
+	if (found == NULL && !options_are_good(p))
+		e->passes = false;
+	free(message);
+	return -1;
+}
+
+/* 1: connected; 0: the host kept silent until the time was over; -1: refused. */
+static int
+shake_hands(struct pq *p, int64_t deadline, struct err *e)
+{
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+
+	/* Of its answers to a connection libpq shows the SQLSTATE in no other way. */
+	(void)PQsetErrorVerbosity(p->c, PQERRORS_VERBOSE);
+	if (PQstatus(p->c) == CONNECTION_BAD)
+		next = PGRES_POLLING_FAILED;
+	while (next != PGRES_POLLING_OK) {
+		if (next == PGRES_POLLING_FAILED)
+			return refused(p, e);
+		if (wait_at(p, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline,
+			e) == -1)
+			return 0;
+		next = PQconnectPoll(p->c);
+	}
+	(void)PQsetErrorVerbosity(p->c, PQERRORS_DEFAULT);
+	(void)PQsetNoticeProcessor(p->c, ignore_notice, NULL);
+	if (PQsetnonblocking(p->c, 1) == -1)
+		return refused(p, e);
+	return 1;
+}
+
+static bool
+is_interrupted(const struct pq *p)
+{
+	struct pollfd fd = {.fd = p->interrupt, .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 1;
+}
+
+/* Try the hosts, each once. */
+static int
+connect_to_any(struct pq *p, struct err *e)
+{
+	unsigned tried = 0;
+	int rc;
+
+	do {
+		p->asked_ms = clock_boot_ms();
+		p->c = connection(p);
+		rc = shake_hands(p, clock_steady_ms() + CONNECT_MS, e);
+		if (rc == 0)
+			p->first++;
+	} while (rc == 0 && ++tried < p->hosts && !is_interrupted(p));
+	return rc == 1 ? 0 : -1;
 }
 
 int
@@ -216,19 +425,18 @@ pq_connect(struct pq *p, struct err *e)
 	int64_t begun = clock_steady_ms(), ended;
 
 	pq_disconnect(p);
-	if (begun < p->next_try_ms)
-		return err_set(e, "%s", p->refusal.text);
-	p->c = connection(p);
-	if (p->c == NULL)
-		mem_exhausted();
-	if (PQstatus(p->c) == CONNECTION_OK && PQsetnonblocking(p->c, 1) == 0) {
-		(void)PQsetNoticeProcessor(p->c, ignore_notice, NULL);
-		return 0;
+	if (begun >= p->next_try_ms) {
+		if (connect_to_any(p, &p->refusal) == 0) {
+			p->proof_ms = p->asked_ms;
+			return 0;
+		}
+		pq_disconnect(p);
+		ended = clock_steady_ms();
+		p->next_try_ms = ended + (ended - begun) + REST_MS;
 	}
-	ended = clock_steady_ms();
-	p->next_try_ms = ended + (ended - begun) + REST_MS;
-	(void)lost(p, PQerrorMessage(p->c), &p->refusal);
-	return err_set(e, "%s", p->refusal.text);
+	if (e != NULL)
+		*e = p->refusal;
+	return -1;
 }
 
 void
@@ -271,15 +479,19 @@ pq_fd(const struct pq *p)
 	return p->c == NULL ? -1 : PQsocket(p->c);
 }
 
+int64_t
+pq_proof_ms(const struct pq *p)
+{
+	return p->proof_ms;
+}
+
 /* ---- statements --------------------------------------------------------- */
 
 /* Wait until the next result is here or the deadline is. */
 static int
 await(struct pq *p, int64_t deadline, struct err *e)
 {
-	struct pollfd fd = {.fd = PQsocket(p->c)};
-	int flushed, ready;
-	int64_t rest;
+	int flushed;
 
 	for (;;) {
 		flushed = PQflush(p->c);
@@ -287,14 +499,10 @@ await(struct pq *p, int64_t deadline, struct err *e)
 			return lost(p, PQerrorMessage(p->c), e);
 		if (flushed == 0 && PQisBusy(p->c) == 0)
 			return 0;
-		rest = deadline - clock_steady_ms();
-		fd.events = (short)(POLLIN | (flushed == 1 ? POLLOUT : 0));
-		ready = rest <= 0 ? 0 : poll(&fd, 1, (int)rest);
-		if (ready == 0)
-			return lost(p, "the server does not answer", e);
-		if (ready == -1 && errno != EINTR)
-			return lost(p, strerror(errno), e);
-		if (ready == 1 && PQconsumeInput(p->c) == 0)
+		if (wait_at(p, (short)(POLLIN | (flushed == 1 ? POLLOUT : 0)), deadline,
+			e) == -1)
+			return -1;
+		if (PQconsumeInput(p->c) == 0)
 			return lost(p, PQerrorMessage(p->c), e);
 	}
 }
@@ -303,7 +511,7 @@ await(struct pq *p, int64_t deadline, struct err *e)
 static PGresult *
 result(struct pq *p, struct err *e)
 {
-	int64_t deadline = clock_steady_ms() + ANSWER_MS;
+	int64_t deadline = clock_steady_ms() + p->patience_ms;
 	PGresult *r = NULL, *next;
 	bool failed = false;
 
@@ -323,6 +531,8 @@ result(struct pq *p, struct err *e)
 		take_notifications(p);
 	if (p->c != NULL && PQstatus(p->c) != CONNECTION_OK)
 		pq_disconnect(p);
+	if (p->c != NULL)
+		p->proof_ms = p->asked_ms;
 	if (p->c != NULL && r != NULL && !failed)
 		return r;
 	PQclear(r);
@@ -332,6 +542,7 @@ result(struct pq *p, struct err *e)
 static PGresult *
 run_once(struct pq *p, const char *sql, struct err *e)
 {
+	p->asked_ms = clock_boot_ms();
 	if (p->c == NULL)
 		(void)fail(p, "", NULL, e);
 	else if (PQsendQuery(p->c, sql) == 0)
@@ -436,6 +647,7 @@ prepare(struct pq *p, size_t i, const struct bound *b, size_t count, struct err 
 
 	if (p->prepared[i])
 		return 0;
+	p->asked_ms = clock_boot_ms();
 	statement_name(i, name);
 	if (PQsendPrepare(p->c, name, p->sql[i], (int)count, b->types) == 0)
 		return lost(p, PQerrorMessage(p->c), e);
@@ -461,6 +673,7 @@ pq_query(struct pq *p, size_t i, const struct db_arg *args, size_t count, struct
 		bind_arg(&b, n, &args[n]);
 	statement_name(i, name);
 	if (prepare(p, i, &b, count, e) == 0) {
+		p->asked_ms = clock_boot_ms();
 		if (PQsendQueryPrepared(
 			p->c, name, (int)count, b.values, b.lengths, b.formats, 1) == 1)
 			r = result(p, e);

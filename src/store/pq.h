@@ -29,19 +29,23 @@ char *pq_shown(const char *url, struct err *e);
  * Prepare for connecting to url; application (copied) is what others see of
  * us.  sql (borrowed) holds the statements, which go by their index.  nudge is
  * an eventfd that is written to when a notification of another connection comes
- * in, be it beside an answer.  NULL where url is none.
+ * in, be it beside an answer.  As soon as interrupt can be read (-1: there is
+ * none) no wait goes on for longer than a second.  NULL where url is none.
  */
-struct pq *pq_new(const char *url, const char *application, int nudge,
+struct pq *pq_new(const char *url, const char *application, int nudge, int interrupt,
     const char *const *sql, size_t count, struct err *e);
 void pq_free(struct pq *p); /* NULL is allowed */
+/* How long an answer may take from now on, before the connection is given up. */
+void pq_set_patience(struct pq *p, int64_t ms);
 
 /* The url without its password, for messages. */
 const char *pq_name(const struct pq *p);
 
 /*
- * Connect, within seconds.  Soon after an attempt that failed the answer is
- * that failure again, so that a server that is gone does not hold up its caller
- * for most of the time.
+ * Connect, in at most two seconds for each host of the url.  Soon after an attempt that failed the
+ * answer is that failure again, so that a server that is gone does not hold up
+ * its caller for most of the time.  An error passes (err.h) where it need not be
+ * a mistake of ours: the server is away, starts, is full, or is a standby.
  */
 int pq_connect(struct pq *p, struct err *e);
 void pq_disconnect(struct pq *p);
@@ -49,6 +53,8 @@ void pq_disconnect(struct pq *p);
 bool pq_connected(struct pq *p);
 /* The socket, -1 where there is no connection. */
 int pq_fd(const struct pq *p);
+/* When the last question was asked that the server has answered on this connection; clock_boot_ms. */
+int64_t pq_proof_ms(const struct pq *p);
 /* Run statements that are used once.  0, or -1 on error. */
 int pq_exec(struct pq *p, const char *sql, struct err *e);
 /* The number that a statement gives which is used once. */

@@ -121,11 +121,21 @@ static const char version_3[] = "ALTER TABLE logs"
 				"  ADD COLUMN health text NOT NULL DEFAULT '',"
 				"  ADD COLUMN health_ms bigint NOT NULL DEFAULT 0;";
 
+/*
+ * Who sends to an appservice: the number of its turn, and whether the right was
+ * given back in order.  Not in appservices, which has a row for each queue.
+ */
+static const char version_4[] = "CREATE TABLE senders ("
+				"  appservice text COLLATE \"C\" PRIMARY KEY,"
+				"  turn bigint NOT NULL,"
+				"  released bigint NOT NULL);";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
     version_3,
+    version_4,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
@@ -218,7 +228,7 @@ pq_schema_migrate(struct pq *p, struct err *e)
 {
 	int64_t version;
 
-	if (pq_exec(p, "BEGIN; " LOCK_MAKING, e) == -1 ||
+	if (pq_exec(p, "BEGIN; SET LOCAL statement_timeout = 0; " LOCK_MAKING, e) == -1 ||
 	    version_of(p, &version, e) == -1)
 		goto undo;
 	if ((version < VERSION && migrate(p, version, e) == -1) || pq_commit(p, e) == -1)

@@ -274,11 +274,13 @@ sqlite_close(struct store *store)
 }
 
 static struct store *
-sqlite_open(const char *path, const char *instance, enum store_mode mode, struct err *e)
+sqlite_open(const char *path, const char *instance, enum store_mode mode, int interrupt,
+    struct err *e)
 {
 	struct sqlite *s = xcalloc(1, sizeof(*s));
 
 	(void)instance; /* a file is for one host, and its lock for one hearsay */
+	(void)interrupt;
 	s->store.backend = &store_sqlite;
 	s->mode = mode;
 	s->path = xstrdup(path);
@@ -774,17 +776,6 @@ fail:
 	return err_add(e, "cannot note that an attempt at %s failed", appservice);
 }
 
-/* Its owner is alone with the file. */
-static int
-sqlite_may_send(struct store *store, const char *appservice, bool *waits_r, struct err *e)
-{
-	(void)store;
-	(void)appservice;
-	(void)waits_r;
-	(void)e;
-	return 1;
-}
-
 static int
 sqlite_fd(struct store *store)
 {
@@ -811,7 +802,6 @@ const struct store_backend store_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .waiting = sqlite_waiting,
-    .may_send = sqlite_may_send,
     .next_transaction = sqlite_next_transaction,
     .accepted = sqlite_accepted,
     .failed = sqlite_failed,

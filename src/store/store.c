@@ -40,7 +40,16 @@ store_open_as(const char *name, const char *instance, enum store_mode mode, stru
 {
 	const struct store_backend *backend = backend_of(name, e);
 
-	return backend == NULL ? NULL : backend->open(name, instance, mode, e);
+	return backend == NULL ? NULL : backend->open(name, instance, mode, -1, e);
+}
+
+struct store *
+store_open_own(const char *name, const char *instance, int interrupt, struct err *e)
+{
+	const struct store_backend *backend = backend_of(name, e);
+
+	return backend == NULL ? NULL
+			       : backend->open(name, instance, STORE_OWN, interrupt, e);
 }
 
 int
@@ -143,9 +152,25 @@ store_waiting(struct store *s, uint64_t *count_r, struct err *e)
 }
 
 int
-store_may_send(struct store *s, const char *appservice, bool *waits_r, struct err *e)
+store_may_send(
+    struct store *s, const char *appservice, int64_t *again_ms_r, struct err *e)
 {
-	return s->backend->may_send(s, appservice, waits_r, e);
+	return s->backend->may_send == NULL
+	    ? 1
+	    : s->backend->may_send(s, appservice, again_ms_r, e);
+}
+
+bool
+store_is_shared(struct store *s)
+{
+	return s->backend->may_go_on != NULL;
+}
+
+int
+store_may_go_on(struct store *s, const char *appservice, struct err *e)
+{
+	return s->backend->may_go_on == NULL ? 1
+					     : s->backend->may_go_on(s, appservice, e);
 }
 
 int

@@ -43,6 +43,13 @@ struct store *store_open_as(
     const char *name, const char *instance, enum store_mode mode, struct err *e);
 /* Is name a url, and no path? */
 bool store_is_url(const char *name);
+/*
+ * Open it for the daemon, with STORE_OWN.  While interrupt, a descriptor, can
+ * be read, no call waits for a server for longer than about a second.  Where the
+ * error passes (err.h), the server is away, and it is worth trying again.
+ */
+struct store *store_open_own(
+    const char *name, const char *instance, int interrupt, struct err *e);
 /* The name as it may be shown: without a password.  malloc'd. */
 char *store_shown(const char *name);
 /*
@@ -122,10 +129,23 @@ struct transaction {
 /*
  * Ask for the right to send to appservice, which one hearsay has at a time and
  * keeps until its store is closed or its connection ends.  1: it is ours.  0:
- * another has it; *waits_r tells whether anything waits there now, so that it
- * is worth asking again in a while.  -1 on error.
+ * another has it, or had it and may not know yet that it lost it: it is worth
+ * asking again in *again_ms_r, or, where that is 0, when something new is
+ * queued.  -1 on error.
  */
-int store_may_send(struct store *s, const char *appservice, bool *waits_r, struct err *e);
+int store_may_send(
+    struct store *s, const char *appservice, int64_t *again_ms_r, struct err *e);
+
+/* Are there others who would send what we do not? */
+bool store_is_shared(struct store *s);
+#define STORE_RIGHT_MS 1000 /* how often to ask the following, at the least */
+/*
+ * May the attempt go on that was begun with the last transaction of
+ * store_next_transaction?  Ask before bytes of it go out, and while it waits for
+ * its answer.  1: yes.  0: the right is lost: cut it.  -1: nobody can be asked,
+ * and another may begin: cut it.
+ */
+int store_may_go_on(struct store *s, const char *appservice, struct err *e);
 
 /*
  * A descriptor to wait at: readable when another process edited a queue or
@@ -151,7 +171,8 @@ int store_next_transaction(struct store *s, const char *appservice, int64_t now,
 
 /*
  * The receiver accepted txn id with the HTTP status.  One that was discarded
- * meanwhile is no error, here and in store_failed.
+ * meanwhile, or is another's to send by now, is no error and left as it is,
+ * here and in store_failed.
  */
 int store_accepted(struct store *s, const char *appservice, const char *id, int status,
     int64_t now, struct err *e);

@@ -248,7 +248,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def write_registration(path, port, types=LISTED):
+def write_registration(path, port, types=LISTED, users="@.*:" + SERVER.replace(".", "\\\\.")):
     with open(path, "w", encoding="utf-8") as f:
         f.write("""id: audit
 url: http://127.0.0.1:%d
@@ -258,10 +258,10 @@ sender_localpart: audit
 namespaces:
   users:
     - exclusive: false
-      regex: "@.*:%s"
+      regex: "%s"
       m.synthetic_events:
         events: [%s]
-""" % (port, SERVER.replace(".", "\\\\."), ", ".join(types)))
+""" % (port, users, ", ".join(types)))
 
 
 def write_config(path, folder, registration, log, **more):
@@ -289,7 +289,8 @@ send = { backoff_min = %d; backoff_max = %d; %s };
 def wait_until_read(config, log):
     """Until run has committed that all of log was read; status says so."""
     def read():
-        logs = json.loads(hearsay("status", "-c", config, "--json").stdout)["logs"]
+        out = hearsay("status", "-c", config, "--json").stdout
+        logs = json.loads(out)["logs"] if out else []  # run has not made its store yet
         return any(entry["log"] == log and entry["file"] == log and entry["behind"] == 0 and
                    entry["size"] == os.path.getsize(log) for entry in logs)
 

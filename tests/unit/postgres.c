@@ -149,6 +149,36 @@ postgres_kill(struct postgres *p)
 	p->pid = 0;
 }
 
+/* The server first, so that it begins no other meanwhile. */
+static void
+signal_all(const struct postgres *p, int number)
+{
+	char path[64];
+	FILE *f;
+	int child;
+
+	assert_int_equal(kill(p->pid, number), 0);
+	(void)snprintf(path, sizeof(path), "/proc/%ld/task/%ld/children", (long)p->pid,
+	    (long)p->pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &child) == 1)
+		(void)kill(child, number);
+	assert_int_equal(fclose(f), 0);
+}
+
+void
+postgres_freeze(const struct postgres *p)
+{
+	signal_all(p, SIGSTOP);
+}
+
+void
+postgres_thaw(const struct postgres *p)
+{
+	signal_all(p, SIGCONT);
+}
+
 static void
 make_folder(struct postgres *p)
 {

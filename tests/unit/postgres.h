@@ -18,6 +18,10 @@ void postgres_stop(struct postgres *p); /* NULL is allowed */
 void postgres_kill(struct postgres *p);
 void postgres_go_on(struct postgres *p);
 
+/* Let it and all its processes stand still, as a machine that hangs, and go on. */
+void postgres_freeze(const struct postgres *p);
+void postgres_thaw(const struct postgres *p);
+
 /* The url of its database, for the role postgres; "guarded" needs a password. */
 const char *postgres_url(const struct postgres *p);
 /* The folder of its socket. */

@@ -161,7 +161,7 @@ bench_tear_down(void **state)
 void
 begin(struct bench *b)
 {
-	struct err e = {""};
+	struct err e = {0};
 
 	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
 	assert_non_null(b->tail);
@@ -256,7 +256,7 @@ void
 begin_glob(struct bench *b, const char *pattern)
 {
 	char *path = name_of(b, pattern);
-	struct err e = {""};
+	struct err e = {0};
 
 	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
 	assert_non_null(b->tail);

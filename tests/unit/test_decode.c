@@ -67,7 +67,7 @@ compile(struct pack_format *f, const char *text)
 {
 	static const char *const names[PART_COUNT] = {
 	    "time", "level", "logger", "context", "message"};
-	struct err e = {""};
+	struct err e = {0};
 	unsigned part;
 	size_t i;
 

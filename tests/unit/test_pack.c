@@ -25,7 +25,7 @@ compiled(const char *text)
 	char text_of[3][16] = {"%{user_id:user}", "<%{who}>", "[a-z]+"};
 	char *const names[] = {name[0], name[1], name[2]};
 	char *const texts[] = {text_of[0], text_of[1], text_of[2]};
-	struct err e = {""};
+	struct err e = {0};
 	struct pattern *p = pattern_compile(text, names, texts, 3, &e);
 
 	if (p == NULL)

@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,9 +157,9 @@ next(struct fixture *f, struct store *s, struct transaction *txn)
 }
 
 static int
-may_send(struct fixture *f, struct store *s, bool *waits)
+may_send(struct fixture *f, struct store *s, int64_t *again)
 {
-	int may = store_may_send(s, "irc", waits, &f->e);
+	int may = store_may_send(s, "irc", again, &f->e);
 
 	if (may == -1)
 		fail_msg("%s", f->e.text);
@@ -177,11 +180,11 @@ is_readable(struct store *s, int ms)
 static void
 await_right(struct fixture *f, struct store *s)
 {
-	bool waits;
+	int64_t again;
 	int i, may = 0;
 
 	for (i = 0; i < BOUND_MS / 20 && may == 0; i++) {
-		may = may_send(f, s, &waits);
+		may = may_send(f, s, &again);
 		rest();
 	}
 	assert_int_equal(may, 1);
@@ -211,7 +214,7 @@ another_takes_over_from_the_dead(void **state)
 	struct fixture *f = *state;
 	struct transaction txn;
 	char id[128] = "";
-	bool waits = false;
+	int64_t again = 0;
 	int ends[2];
 	pid_t pid;
 
@@ -224,8 +227,8 @@ another_takes_over_from_the_dead(void **state)
 		be_the_sender(f, ends[1]);
 	assert_true(read(ends[0], id, sizeof(id)) > 0);
 	f->s = opened(f, "first");
-	assert_int_equal(may_send(f, f->s, &waits), 0);
-	assert_true(waits);
+	assert_int_equal(may_send(f, f->s, &again), 0);
+	assert_true(again > 0);
 	assert_int_equal(next(f, f->s, &txn), 0);
 	queue_now(f, f->s, 2); /* reading goes on meanwhile */
 
@@ -247,16 +250,16 @@ right_to_send_is_for_one_appservice(void **state)
 {
 	struct fixture *f = *state;
 	struct store *other;
-	bool waits = true;
+	int64_t again = 1;
 
 	open_first(f);
 	other = opened(f, "second");
-	assert_int_equal(may_send(f, f->s, &waits), 1);
-	assert_int_equal(may_send(f, f->s, &waits), 1);
-	assert_int_equal(may_send(f, other, &waits), 0);
-	assert_false(waits);
-	assert_int_equal(store_may_send(other, "xmpp", &waits, &f->e), 1);
-	assert_int_equal(store_may_send(f->s, "xmpp", &waits, &f->e), 0);
+	assert_int_equal(may_send(f, f->s, &again), 1);
+	assert_int_equal(may_send(f, f->s, &again), 1);
+	assert_int_equal(may_send(f, other, &again), 0);
+	assert_int_equal(again, 0);
+	assert_int_equal(store_may_send(other, "xmpp", &again, &f->e), 1);
+	assert_int_equal(store_may_send(f->s, "xmpp", &again, &f->e), 0);
 	store_close(f->s);
 	f->s = other;
 	await_right(f, f->s);
@@ -399,7 +402,7 @@ migration_waits_for_the_others_to_end(void **state)
 	assert_null(store_open_as(postgres_url(f->server), "second", STORE_OWN, &f->e));
 	assert_non_null(strstr(f->e.text, "stop them all"));
 	queue_now(f, f->s, 1);
-	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 3"));
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 4"));
 	store_close(opened(f, "second"));
 }
 
@@ -432,7 +435,8 @@ server_comes_back_and_all_goes_on(void **state)
 {
 	struct fixture *f = *state;
 	struct transaction first, again;
-	bool waits, new = false;
+	int64_t wait;
+	bool new = false;
 	uint64_t count;
 	int fd, i;
 
@@ -446,7 +450,7 @@ server_comes_back_and_all_goes_on(void **state)
 	postgres_kill(f->server);
 	assert_int_equal(store_commit(f->s, &f->e), -1);
 	store_rollback(f->s);
-	assert_int_equal(store_may_send(f->s, "irc", &waits, &f->e), -1);
+	assert_int_equal(store_may_send(f->s, "irc", &wait, &f->e), -1);
 	assert_int_equal(store_waiting(f->s, &count, &f->e), -1);
 	assert_int_equal(store_accepted(f->s, "irc", first.id, 200, 70, &f->e), -1);
 	assert_non_null(strstr(f->e.text, postgres_folder(f->server)));
@@ -456,7 +460,7 @@ server_comes_back_and_all_goes_on(void **state)
 	assert_int_equal(store_fd(f->s), fd);
 	assert_true(is_readable(f->s, BOUND_MS)); /* look at all queues again */
 	assert_int_equal(store_noticed(f->s, &f->e), 1);
-	assert_int_equal(may_send(f, f->s, &waits), 1);
+	assert_int_equal(may_send(f, f->s, &wait), 1);
 	assert_int_equal(next(f, f->s, &again), 1);
 	assert_string_equal(again.id, first.id);
 	assert_string_equal(again.body, first.body);
@@ -476,11 +480,11 @@ static void
 idle_one_learns_of_the_loss_and_comes_back(void **state)
 {
 	struct fixture *f = *state;
-	bool waits;
+	int64_t again;
 	int i, may = -1;
 
 	open_first(f);
-	assert_int_equal(may_send(f, f->s, &waits), 1);
+	assert_int_equal(may_send(f, f->s, &again), 1);
 	cut_connections(f);
 	assert_true(is_readable(f->s, BOUND_MS));
 	for (i = 0; i < BOUND_MS / 20 && store_noticed(f->s, &f->e) != -1; i++)
@@ -488,7 +492,7 @@ idle_one_learns_of_the_loss_and_comes_back(void **state)
 	assert_non_null(strstr(f->e.text, "connection"));
 	assert_false(is_readable(f->s, 0)); /* once: nobody is kept busy by it */
 	for (i = 0; i < BOUND_MS / 20 && may == -1; i++) {
-		may = store_may_send(f->s, "irc", &waits, &f->e);
+		may = store_may_send(f->s, "irc", &again, &f->e);
 		rest();
 	}
 	assert_int_equal(may, 1);
@@ -500,16 +504,16 @@ right_to_send_ends_with_the_connection(void **state)
 {
 	struct fixture *f = *state;
 	struct store *other;
-	bool waits;
+	int64_t again;
 
 	open_first(f);
-	assert_int_equal(may_send(f, f->s, &waits), 1);
+	assert_int_equal(may_send(f, f->s, &again), 1);
 	cut_connections(f);
 	other = opened(f, "second");
 	await_right(f, other);
 	queue_in_the_end(f, f->s, 1);
-	assert_int_equal(may_send(f, f->s, &waits), 0);
-	assert_true(waits);
+	assert_int_equal(may_send(f, f->s, &again), 0);
+	assert_true(again > 0);
 	store_close(other);
 }
 
@@ -536,6 +540,314 @@ instance_that_was_taken_meanwhile_is_refused(void **state)
 	assert_non_null(strstr(f->e.text, "in use by process"));
 	store_close(thief);
 	queue_in_the_end(f, f->s, 1);
+}
+
+/* ---- who stood still ------------------------------------------------------------ */
+
+static int
+may_go_on(struct fixture *f, struct store *s)
+{
+	return store_may_go_on(s, "irc", &f->e);
+}
+
+/* f->s begins an attempt and loses its connection; another takes the lock. */
+static struct store *
+taken_over(struct fixture *f, struct transaction *txn, int64_t *again)
+{
+	struct store *other;
+	int i;
+
+	open_first(f);
+	queue_now(f, f->s, 1);
+	assert_int_equal(next(f, f->s, txn), 1);
+	assert_int_equal(may_go_on(f, f->s), 1);
+	other = opened(f, "second");
+	cut_connections(f);
+	for (i = 0; i < BOUND_MS / 20; i++) {
+		/* 2 s are for one that another has, more for one that was taken over. */
+		if (store_may_send(other, "irc", again, NULL) == 0 && *again > 2000)
+			return other;
+		rest();
+	}
+	fail_msg("the right was not taken over");
+	return NULL;
+}
+
+static void
+right_that_was_not_given_back_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn, theirs;
+	struct timespec before, after;
+	struct store *other;
+	int64_t again;
+
+	other = taken_over(f, &txn, &again);
+	(void)clock_gettime(CLOCK_BOOTTIME, &before);
+	assert_int_equal(next(f, other, &theirs), 0);
+	await_right(f, other);
+	(void)clock_gettime(CLOCK_BOOTTIME, &after);
+	/* Longer than what the other may go on for, less what the two looks take. */
+	assert_true((after.tv_sec - before.tv_sec) * 1000 +
+		(after.tv_nsec - before.tv_nsec) / 1000000 >=
+	    again - 50);
+	assert_true(again > 3000);
+	assert_int_equal(next(f, other, &theirs), 1);
+	assert_string_equal(theirs.id, txn.id);
+	assert_string_equal(theirs.body, txn.body);
+	store_close(other);
+}
+
+/* It can neither go on, nor have failed, nor be the one who accepts. */
+static void
+attempt_of_one_that_lost_its_right_is_over(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn, theirs;
+	struct store *other;
+	int64_t again;
+	int i, may = -1;
+
+	other = taken_over(f, &txn, &again);
+	for (i = 0; i < BOUND_MS / 20 && may != 0; i++) { /* it learns of its loss */
+		may = store_may_send(f->s, "irc", &again, &f->e);
+		rest();
+	}
+	assert_int_equal(may, 0);
+	assert_int_equal(may_go_on(f, f->s), 0);
+	assert_int_equal(store_failed(f->s, "irc", txn.id, 500, "late", STORE_SET_ASIDE,
+			     INT64_MAX, 70, &f->e),
+	    0);
+	assert_int_equal(store_accepted(f->s, "irc", txn.id, 200, 70, &f->e), 0);
+	await_right(f, other);
+	assert_int_equal(next(f, other, &theirs), 1);
+	assert_string_equal(theirs.id, txn.id);
+	assert_int_equal(theirs.attempts, 0);
+
+	/* The right comes back, and that attempt is still over; not so that it was accepted. */
+	store_close(other);
+	await_right(f, f->s);
+	assert_int_equal(may_go_on(f, f->s), 0);
+	assert_int_equal(store_failed(f->s, "irc", txn.id, 500, "late", STORE_SET_ASIDE,
+			     INT64_MAX, 70, &f->e),
+	    0);
+	assert_int_equal(next(f, f->s, &theirs), 1);
+	assert_int_equal(theirs.attempts, 0);
+	assert_int_equal(may_go_on(f, f->s), 1);
+	assert_int_equal(store_accepted(f->s, "irc", txn.id, 200, 70, &f->e), 0);
+	assert_int_equal(next(f, f->s, &theirs), 0);
+}
+
+/* A number in the table, too: for what no lock of ours can prevent. */
+static void
+turn_is_compared_in_the_store(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn, again;
+
+	open_first(f);
+	queue_now(f, f->s, 1);
+	assert_int_equal(next(f, f->s, &txn), 1);
+	free(postgres_run(f->server, "UPDATE hearsay.senders SET turn = turn + 1"));
+	assert_int_equal(store_accepted(f->s, "irc", txn.id, 200, 70, &f->e), 0);
+	assert_int_equal(store_failed(f->s, "irc", txn.id, 500, "late", STORE_SET_ASIDE,
+			     INT64_MAX, 70, &f->e),
+	    0);
+	assert_int_equal(
+	    store_next_transaction(f->s, "irc", 60, f->a, &again, &f->e), -1);
+	assert_non_null(strstr(f->e.text, "pool sessions"));
+	free(postgres_run(f->server, "UPDATE hearsay.senders SET turn = turn - 1"));
+	assert_int_equal(next(f, f->s, &again), 1);
+	assert_string_equal(again.id, txn.id);
+	assert_int_equal(again.attempts, 0);
+}
+
+static void
+attempt_goes_on_where_nobody_took_over(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+	int64_t again;
+
+	open_first(f);
+	queue_now(f, f->s, 1);
+	assert_int_equal(next(f, f->s, &txn), 1);
+	cut_connections(f);
+	queue_in_the_end(f, f->s, 2); /* on a new connection */
+	assert_int_equal(may_go_on(f, f->s), 1);
+	assert_int_equal(may_send(f, f->s, &again), 1);
+	assert_int_equal(
+	    store_failed(f->s, "irc", txn.id, 500, "no", STORE_TRY_AGAIN, 0, 70, &f->e),
+	    0);
+	assert_int_equal(next(f, f->s, &txn), 1);
+	assert_int_equal(txn.attempts, 1);
+}
+
+static void
+attempt_ends_when_nobody_can_be_asked(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+	int i, rc = 1;
+
+	open_first(f);
+	queue_now(f, f->s, 1);
+	assert_int_equal(next(f, f->s, &txn), 1);
+	postgres_kill(f->server);
+	for (i = 0; i < BOUND_MS / 20 && rc == 1; i++) {
+		rc = may_go_on(f, f->s);
+		rest();
+	}
+	assert_int_equal(rc, -1);
+	assert_non_null(strstr(f->e.text, postgres_folder(f->server)));
+	postgres_go_on(f->server);
+}
+
+/* ---- a server that hangs, or is away --------------------------------------------- */
+
+static int64_t
+steady_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void
+server_that_hangs_holds_up_nobody_for_long(void **state)
+{
+	struct fixture *f = *state;
+	int64_t begun, again;
+	int i;
+
+	open_first(f);
+	queue_now(f, f->s, 1);
+	postgres_freeze(f->server);
+	begun = steady_ms();
+	assert_int_equal(queue(f->s, 2, &f->e), -1);
+	assert_true(steady_ms() - begun < 4000 + 2000);
+	assert_non_null(strstr(f->e.text, "does not answer"));
+	assert_true(f->e.passes);
+	/* To connect takes less, and soon behind it nothing. */
+	begun = steady_ms();
+	assert_int_equal(store_may_send(f->s, "irc", &again, &f->e), -1);
+	assert_true(steady_ms() - begun < 2000 + 2000);
+	begun = steady_ms();
+	for (i = 0; i < 100; i++)
+		assert_int_equal(store_may_send(f->s, "irc", &again, &f->e), -1);
+	assert_true(steady_ms() - begun < 1000);
+	postgres_thaw(f->server);
+	queue_in_the_end(f, f->s, 2);
+}
+
+static void
+signal_ends_the_wait(void **state)
+{
+	struct fixture *f = *state;
+	int64_t begun;
+	int ends[2];
+
+	open_first(f);
+	store_close(f->s);
+	assert_int_equal(pipe(ends), 0);
+	f->s = store_open_own(postgres_url(f->server), "first", ends[0], &f->e);
+	assert_non_null(f->s);
+	queue_now(f, f->s, 1);
+	assert_int_equal(write(ends[1], "", 1), 1);
+	queue_now(f, f->s, 2); /* what is well is not disturbed */
+	postgres_freeze(f->server);
+	begun = steady_ms();
+	assert_int_equal(queue(f->s, 3, &f->e), -1);
+	assert_true(steady_ms() - begun < 1000 + 1500);
+	begun = steady_ms();
+	assert_null(store_open_own(postgres_url(f->server), "second", ends[0], &f->e));
+	assert_true(f->e.passes);
+	assert_true(steady_ms() - begun < 1000 + 1500);
+	postgres_thaw(f->server);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+/* Listens, and never says a word; the folder of its socket. */
+static char *
+silent_server(const struct fixture *f, int *fd_r)
+{
+	char *folder = xasprintf("%s/silent", postgres_folder(f->server));
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_true((size_t)snprintf(name.sun_path, sizeof(name.sun_path),
+			"%s/.s.PGSQL.5432", folder) < sizeof(name.sun_path));
+	*fd_r = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(*fd_r, (struct sockaddr *)&name, sizeof(name)), 0);
+	assert_int_equal(listen(*fd_r, 8), 0);
+	return folder;
+}
+
+static void
+silent_host_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	char *folder, *url;
+	int fd;
+
+	open_first(f);
+	store_close(f->s);
+	folder = silent_server(f, &fd);
+	url = xasprintf("postgresql://postgres@/postgres?host=%s,%s", folder,
+	    postgres_folder(f->server));
+	f->s = store_open_as(url, "first", STORE_OWN, &f->e);
+	if (f->s == NULL)
+		fail_msg("%s", f->e.text);
+	queue_now(f, f->s, 1);
+	(void)close(fd);
+	free(url);
+	free(folder);
+}
+
+/* What comes behind ".../postgres?host=FOLDER", or instead of it, and whether waiting helps. */
+static void
+what_waiting_does_not_mend_is_told_apart(void **state)
+{
+	static const struct {
+		const char *url; /* %s is the folder */
+		bool passes;
+		const char *words;
+	} rows[] = {
+	    {"postgresql://postgres@/postgres?host=%s/nothing", true, "No such file"},
+	    {"postgresql://postgres@127.0.0.1:1/postgres?application_name=%s", true,
+		"refused"},
+	    {"postgresql://guarded:wr0ng@/postgres?host=%s", false, "password"},
+	    {"postgresql://nobody-at-all@/postgres?host=%s", false, "role"},
+	    {"postgresql://postgres@/nowhere?host=%s", false, "nowhere"},
+	    {"postgresql://postgres@/postgres?host=%s&sslmode=maybe", false, "maybe"},
+	    {"postgresql://guarded:" POSTGRES_PASSWORD "@/postgres?host=%s", false,
+		"permission denied"},
+	};
+	struct fixture *f = *state;
+	char url[512];
+	size_t i;
+
+	open_first(f);
+	store_close(f->s);
+	f->s = NULL;
+	free(postgres_run(f->server, "DROP SCHEMA hearsay CASCADE"));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		(void)snprintf(url, sizeof(url), rows[i].url, postgres_folder(f->server));
+#pragma GCC diagnostic pop
+		assert_null(store_open_own(url, "first", -1, &f->e));
+		if (f->e.passes != rows[i].passes ||
+		    strstr(f->e.text, rows[i].words) == NULL)
+			fail_msg("%s: %s", url, f->e.text);
+	}
+	f->s = opened(f, "first");
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 99"));
+	assert_null(store_open_own(postgres_url(f->server), "second", -1, &f->e));
+	assert_false(f->e.passes);
+	assert_non_null(strstr(f->e.text, "newer"));
 }
 
 /* ---- what the server takes --------------------------------------------------- */
@@ -720,6 +1032,15 @@ main(void)
 	    TEST(idle_one_learns_of_the_loss_and_comes_back),
 	    TEST(right_to_send_ends_with_the_connection),
 	    TEST(instance_that_was_taken_meanwhile_is_refused),
+	    TEST(right_that_was_not_given_back_is_waited_for),
+	    TEST(attempt_of_one_that_lost_its_right_is_over),
+	    TEST(turn_is_compared_in_the_store),
+	    TEST(attempt_goes_on_where_nobody_took_over),
+	    TEST(attempt_ends_when_nobody_can_be_asked),
+	    TEST(server_that_hangs_holds_up_nobody_for_long),
+	    TEST(signal_ends_the_wait),
+	    TEST(silent_host_is_passed_over),
+	    TEST(what_waiting_does_not_mend_is_told_apart),
 	    TEST(odd_bytes_hold_up_nothing),
 	    TEST(database_in_another_encoding_is_refused),
 	    TEST(store_has_a_bound),

@@ -70,7 +70,7 @@ read_rest(struct reader *r, uint64_t *next)
 {
 	struct buf all = {0};
 	const char *data;
-	struct err e = {""};
+	struct err e = {0};
 	uint64_t offset;
 	size_t len;
 	int got;
@@ -90,7 +90,7 @@ read_rest(struct reader *r, uint64_t *next)
 static struct buf
 read_file(const struct place *p)
 {
-	struct err e = {""};
+	struct err e = {0};
 	struct reader *r = reader_open(p->path, &e);
 	uint64_t next = 0;
 	struct buf all;
@@ -191,7 +191,7 @@ static void
 what_cannot_be_opened(void **state)
 {
 	struct place *p = *state;
-	struct err e = {""};
+	struct err e = {0};
 
 	(void)unlink(p->path);
 	assert_null(reader_open(p->path, &e));
@@ -206,7 +206,7 @@ static void
 standard_input(void **state)
 {
 	uint64_t next = 0;
-	struct err e = {""};
+	struct err e = {0};
 	struct reader *r;
 	struct buf all;
 	int pipe_fds[2], saved;
@@ -362,7 +362,7 @@ compressed_and_cut(void **state)
 	struct place *p = *state;
 	struct buf text = numbered_lines(300), all = {0};
 	char packed[16 * 1024];
-	struct err e = {""};
+	struct err e = {0};
 	const char *data;
 	struct reader *r;
 	uint64_t offset;
@@ -399,7 +399,7 @@ compressed_and_damaged(void **state)
 {
 	static const char bad[] = "\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff\xff";
 	struct place *p = *state;
-	struct err e = {""};
+	struct err e = {0};
 	const char *data;
 	struct reader *r;
 	uint64_t offset;

@@ -31,7 +31,7 @@ civil(int year, int month, int day, int hour, int minute)
 static struct zone *
 open_zone(const char *name)
 {
-	struct err e = {""};
+	struct err e = {0};
 	struct zone *z;
 
 	if (access("/usr/share/zoneinfo/Europe/Berlin", R_OK) == -1)
