@@ -301,6 +301,56 @@ begins_at_the_end(void **state)
 }
 
 static void
+remove_file(struct fixture *f)
+{
+	char *path = xasprintf("%s/x.journal", f->dir);
+
+	assert_int_equal(unlink(path), 0);
+	free(path);
+}
+
+/* As journald does when it moves its entries from /run to /var. */
+static void
+entries_numbered_anew_are_known(void **state)
+{
+	struct fixture *f = *state;
+
+	need_journals();
+	write_entries(f, UNIT, 1, 3);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 2:3 ");
+	end(f);
+	remove_file(f);
+	write_entries(f, "other.service", 0, 0);
+	write_entries(f, UNIT, 1, 4);
+	f->cp.resume--; /* and what was needed is let go */
+	f->file = 0;
+	buf_reset(&f->told);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:4 ");
+	assert_int_equal(f->gaps, 0);
+}
+
+static void
+a_place_that_is_gone_is_a_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	need_journals();
+	write_entries(f, UNIT, 1, 3);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 2:3 ");
+	end(f);
+	remove_file(f);
+	write_entries(f, UNIT, 5, 6);
+	f->file = 0;
+	buf_reset(&f->told);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_int_equal(f->gaps, 1);
+	assert_told(f, "0:5 1:6 ");
+}
+
+static void
 what_is_refused_comes_again(void **state)
 {
 	struct fixture *f = *state;
@@ -358,6 +408,8 @@ main(void)
 	    TEST(each_entry_has_its_place),
 	    TEST(goes_on_behind_its_place),
 	    TEST(begins_at_the_end),
+	    TEST(entries_numbered_anew_are_known),
+	    TEST(a_place_that_is_gone_is_a_gap),
 	    TEST(what_is_refused_comes_again),
 	    TEST(the_newest_entries),
 	    TEST(what_is_no_place_is_refused),
