@@ -453,7 +453,7 @@ run_edit(struct shown *shown, const struct look *before, const struct pack_sampl
     const struct pack_edit *edit, bool hostile, const struct zone *zone)
 {
 	struct arena *a = before->arena;
-	struct look after;
+	struct look after = {0};
 	const char *why;
 	char **lines;
 	size_t at;
