@@ -36,7 +36,8 @@ struct teller_log {
 	struct pending *pending; /* what doubt has not decided yet */
 	uint64_t file;           /* of the newest chunk */
 	uint64_t written;        /* characters of the server's; see position */
-	bool open; /* the newest line remembered an open end; what follows it decides */
+	bool error; /* the newest record is an error, with lines that are none */
+	bool open;  /* the newest line remembered an open end; what follows it decides */
 };
 
 /* One chunk on its way. */
@@ -47,6 +48,7 @@ struct telling {
 	struct account_events *out;
 	const struct teller_trace *trace;
 	size_t measured; /* of the chunk, in log->written */
+	bool pieces;     /* its lines come in pieces */
 };
 
 struct teller *
@@ -201,6 +203,49 @@ line_from(struct slice chunk, size_t offset)
 	    p, newline == NULL ? chunk.len - offset : (size_t)(newline - p)};
 }
 
+/* A line that stands in the chunk as it is. */
+static struct unwrapped
+as_it_stands(const struct telling *t, struct slice line, size_t offset)
+{
+	return (struct unwrapped){.line = line,
+	    .place = {t->chunk->file, t->chunk->offset + offset},
+	    .ms = INT64_MIN};
+}
+
+/*
+ * The true end of a line that a text cut is mostly no record, so it betrays the
+ * text.  Servers write some themselves, behind the first line of an error.
+ */
+static void
+look_for_orphan(struct telling *t, const struct unwrapped *u)
+{
+	struct teller_log *log = t->log;
+	struct record record;
+	uint64_t forged;
+
+	if (log->doubt == NULL || !doubt_listens(log->doubt))
+		return;
+	if (decoder_unwrapped(
+		log->decoder, u, t->chunk->fallback_ms, t->arena, &record) == 1) {
+		log->error = slice_eq(
+		    record.part[PART_LEVEL], (struct slice){"ERROR", strlen("ERROR")});
+		return;
+	}
+	if (log->error)
+		return;
+	doubt_orphan(log->doubt);
+	if (doubt_betrayed(log->doubt, &forged))
+		pending_forged(log->pending, forged, t->arena);
+}
+
+static void
+pass(struct telling *t, struct slice line, size_t offset)
+{
+	const struct unwrapped u = as_it_stands(t, line, offset);
+
+	look_for_orphan(t, &u);
+}
+
 /*
  * A place in the log for doubt, which counts a user's characters: those of
  * envelopes are not his, else a few newlines would carry him out of reach.
@@ -214,6 +259,8 @@ position(struct telling *t, size_t offset)
 
 	while (t->measured < offset) {
 		line = line_from(chunk, t->measured);
+		if (!t->pieces)
+			pass(t, line, t->measured);
 		log->written += decoder_least(log->decoder, line);
 		t->measured += line.len + 1;
 	}
@@ -375,15 +422,6 @@ look_behind_open_end(struct telling *t, const struct unwrapped *following, size_
 		t->trace->torn(t->trace->arg);
 }
 
-/* A line that stands in the chunk as it is. */
-static struct unwrapped
-as_it_stands(const struct telling *t, struct slice line, size_t offset)
-{
-	return (struct unwrapped){.line = line,
-	    .place = {t->chunk->file, t->chunk->offset + offset},
-	    .ms = INT64_MIN};
-}
-
 /* Of lines that stand in the chunk whole, those that hold a literal. */
 static void
 take_candidates(struct telling *t)
@@ -426,6 +464,7 @@ take_pieces(struct telling *t)
 			continue;
 		if (log->open)
 			look_behind_open_end(t, &u, offset);
+		look_for_orphan(t, &u);
 		scan_begin(log->scan, u.line.p, u.line.len);
 		if (scan_next(log->scan, &held, &at) == 1)
 			take_line(t, &u, offset);
@@ -465,7 +504,8 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	decoder_look(log->decoder, lines, c->fallback_ms, a);
 	health_chunk(&log->health, c->again ? 0 : c->len, time_of_last_line(log, c, a),
 	    c->fallback_ms);
-	if (decoder_cut(log->decoder, lines))
+	t.pieces = decoder_cut(log->decoder, lines);
+	if (t.pieces)
 		take_pieces(&t);
 	else
 		take_candidates(&t);

@@ -24,7 +24,8 @@
 #define ZONES 256         /* the newest zones and held requests that are remembered */
 #define SKEW_MS 5         /* between what a request's clock and the lines' say */
 #define FUTURE_MS 300     /* how far a line's time may lie behind the moment of reading */
-#define BACK_MS 1000 /* how far a line's time may lie before that of the line before */
+#define ORPHANS 16384 /* a line that is no record shows a text so far behind its zone */
+#define BACK_MS 1000  /* how far a line's time may lie before that of the line before */
 
 /* What is known of a zone once it is over. */
 struct zone_fate {
@@ -387,8 +388,11 @@ open_zone(struct doubt *d, const struct doubt_line *line)
 	d->zone_offset = line->offset;
 	d->zone_until = rule->until != NULL;
 	if (d->zone_until)
-		until_open(d->until, line, pack_rule_find(d->pack, rule->until),
-		    d->number, d->clock);
+		until_open(d->until, line, d->zone_end,
+		    pack_rule_find(d->pack, rule->until), d->number, d->clock);
+	else if (d->pack->request == NULL && last == UINT64_MAX)
+		until_open(
+		    d->until, line, d->zone_end + ORPHANS, NULL, d->number, d->clock);
 }
 
 /*
@@ -664,6 +668,20 @@ doubt_decided(const struct doubt *d)
 	uint64_t number, file, offset;
 
 	return until_oldest(d->until, &number, &file, &offset) ? number : UINT64_MAX;
+}
+
+bool
+doubt_listens(const struct doubt *d)
+{
+	uint64_t number;
+
+	return until_orphan(d->until, &number);
+}
+
+void
+doubt_orphan(struct doubt *d)
+{
+	d->betrayed = until_orphan(d->until, &d->betrayer);
 }
 
 bool

@@ -64,6 +64,13 @@ bool doubt_needs(const struct doubt *d, uint64_t *file_r, uint64_t *offset_r);
 uint64_t doubt_number(const struct doubt *d);
 uint64_t doubt_decided(const struct doubt *d);
 
+/*
+ * A line that is no record, where it was looked for one: is it awaited, and does
+ * it show what doubt_betrayed tells?
+ */
+bool doubt_listens(const struct doubt *d);
+void doubt_orphan(struct doubt *d);
+
 /* The line judged last shows that what is pending behind line *number_r is forged. */
 bool doubt_betrayed(const struct doubt *d, uint64_t *number_r);
 

@@ -13,10 +13,10 @@
 	10000 /* a text and its sequel are written at once: so long after they were */
 
 struct stretch {
-	const struct pack_rule *sequel;
-	struct buf key;                /* the value of the sequel's key */
-	uint64_t number, file, offset; /* of the line that opened it */
-	uint64_t last;                 /* no text reaches beyond */
+	const struct pack_rule *sequel; /* NULL: there is none */
+	struct buf key;                 /* the value of the sequel's key */
+	uint64_t number, file, offset;  /* of the line that opened it */
+	uint64_t last;                  /* no text reaches beyond */
 	int64_t read_at;
 	bool ended; /* the sequel was seen */
 	struct stretch *prev, *next;
@@ -66,21 +66,39 @@ capture_of(const struct match *m, const char *name)
 }
 
 void
-until_open(struct until *u, const struct doubt_line *line, const struct pack_rule *sequel,
-    uint64_t number, int64_t now)
+until_open(struct until *u, const struct doubt_line *line, uint64_t last,
+    const struct pack_rule *sequel, uint64_t number, int64_t now)
 {
-	const struct pack_rule *rule = line->carrier->rule;
 	struct stretch *s = xcalloc(1, sizeof(*s));
-	struct slice key = capture_of(line->carrier, sequel->key);
+	struct slice key;
 
 	s->sequel = sequel;
-	buf_add(&s->key, key.p, key.len);
+	if (sequel != NULL) {
+		key = capture_of(line->carrier, sequel->key);
+		buf_add(&s->key, key.p, key.len);
+	}
 	s->number = number;
 	s->file = line->file;
 	s->offset = line->offset;
-	s->last = line->end + (line->longest > 0 ? line->longest : rule->raw);
+	s->last = last;
 	s->read_at = now;
+	s->ended = sequel == NULL;
+	u->ended += s->ended;
 	DL_APPEND(u->open, s);
+}
+
+bool
+until_orphan(const struct until *u, uint64_t *number_r)
+{
+	const struct stretch *s;
+
+	DL_FOREACH(u->open, s)
+	{
+		*number_r = s->number;
+		if (s->sequel == NULL)
+			return true;
+	}
+	return false;
 }
 
 /* The newest open stretch whose sequel m may be. */

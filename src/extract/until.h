@@ -21,9 +21,16 @@ struct until;
 struct until *until_new(void);
 void until_free(struct until *u);
 
-/* The line, the number-th of its log, may carry a text; the sequel is of that rule. */
-void until_open(struct until *u, const struct doubt_line *line,
+/*
+ * The line, the number-th of its log, may carry a text, which does not reach
+ * beyond last; the sequel is of that rule.  NULL: there is none, and only a line
+ * that is no record can show that there was a text.
+ */
+void until_open(struct until *u, const struct doubt_line *line, uint64_t last,
     const struct pack_rule *sequel, uint64_t number, int64_t now);
+
+/* A line is no record: true, and what opened the oldest stretch without a sequel. */
+bool until_orphan(const struct until *u, uint64_t *number_r);
 
 enum until_sequel {
 	SEQUEL_NONE,  /* the line is none of an open stretch */

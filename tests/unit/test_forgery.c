@@ -55,6 +55,7 @@ static const char about_lines[] =
     "{ name = \"made\"; match = \"made %{user_id:user} called .*\";\n"
     "  raw = 2000; until = \"ready\"; },\n"
     "{ name = \"ready\"; match = \"ready %{user_id:user}\"; remember = true; key = \"user\"; },\n"
+    "{ name = \"rejected\"; match = \"rejected .*\"; raw = 200; },\n"
     "{ name = \"login\"; match = \"login %{user_id:user}\";\n"
     "  emit = { type = \"login\"; user_id = \"$user\"; }; } );\n";
 
@@ -729,6 +730,87 @@ a_start_may_be_of_the_text(void **state)
 	end(&s);
 }
 
+/* Lines that nothing is known of, of records or of none; as many as a text may hold. */
+static void
+fill(struct scene *s, size_t bytes, bool records)
+{
+	size_t begun = s->text.len;
+
+	while (s->text.len - begun < bytes)
+		if (records)
+			line(s, "work", 1, "as usual");
+		else
+			buf_adds(&s->text, "bottles\n");
+}
+
+/* No line of a request follows such a text; but what is left of the line it cut does. */
+static void
+the_rest_of_a_line_betrays(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	line(&s, "work", 1, "rejected x");
+	act(&s, "login", "victim");
+	fill(&s, 400, true);
+	act(&s, "login", "admin");
+	buf_adds(&s.text, "\"\n");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "admin", false), 0);
+	assert_int_equal(told(&s, "admin", true), 1);
+	act(&s, "login", "ada");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* It betrays across chunks, and within a text that holds more such lines. */
+static void
+lines_of_no_record_betray(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	line(&s, "work", 1, "rejected x");
+	fill(&s, 1000, false);
+	act(&s, "login", "victim");
+	look(&s);
+	fill(&s, 1000, true);
+	look(&s);
+	fill(&s, 10, false);
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* Nothing betrays a text: what stands behind as many characters as expected is told. */
+static void
+what_nothing_betrays_is_told(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	line(&s, "work", 1, "rejected x");
+	fill(&s, 400, true);
+	act(&s, "login", "ada");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 0);
+	fill(&s, 20000, true);
+	act(&s, "login", "ben");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "ben", false), 1);
+	fill(&s, 10, false);
+	act(&s, "login", "cem");
+	look(&s);
+	assert_int_equal(told(&s, "cem", false), 1);
+	end(&s);
+}
+
 static const char story[] =
     "2026-11-23T12:00:00.000Z x login @ann:example.org\n"
     "2026-11-23T12:00:00.010Z x made @mallory:example.org called x\n"
@@ -831,6 +913,9 @@ main(void)
 	    cmocka_unit_test(a_text_in_two_parts),
 	    cmocka_unit_test(length_ends_what_is_pending),
 	    cmocka_unit_test(a_start_may_be_of_the_text),
+	    cmocka_unit_test(the_rest_of_a_line_betrays),
+	    cmocka_unit_test(lines_of_no_record_betray),
+	    cmocka_unit_test(what_nothing_betrays_is_told),
 	    cmocka_unit_test(a_restart_keeps_what_is_pending),
 	};
 
