@@ -202,8 +202,9 @@ follow_pipe(struct run *r, const struct config_server *server,
 static void
 entries_lost(void *arg, const char *why)
 {
-	const struct log *log = arg;
+	struct log *log = arg;
 
+	log->gaps++;
 	say(LOG_WARNING, "log=%s gap: %s", log->path, why);
 }
 

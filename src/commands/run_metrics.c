@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "extract/extract.h"
 #include "store/store.h"
+#include "tail/source.h"
 #include "tail/tail.h"
 
 #define METRICS_MS 15000 /* as often as such files are read, mostly */
@@ -39,6 +40,10 @@ gather_log(const struct log *log, struct metrics_log *m)
 	m->path = log->path;
 	if (log->tail_log != NULL)
 		tail_log_stats(log->tail_log, &tail);
+	if (log->source != NULL) {
+		tail.bytes = source_stats(log->source)->bytes;
+		tail.long_lines = source_stats(log->source)->long_lines;
+	}
 	v[METRIC_READ_BYTES] = tail.bytes;
 	v[METRIC_BEHIND_BYTES] = tail.behind;
 	v[METRIC_LOST_BYTES] = tail.lost_bytes;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "tail/tail.h"
 
 #define FIELDS_FIRST 64
 
@@ -13,6 +14,10 @@ entry_add(struct entry *en, struct slice field)
 {
 	const char *equals = memchr(field.p, '=', field.len);
 
+	if (field.len >= LINE_MAX_BYTES) {
+		en->too_long++;
+		return;
+	}
 	if (equals == NULL)
 		return;
 	if (en->count == en->room) {
@@ -153,7 +158,7 @@ void
 entry_reset(struct entry *en)
 {
 	buf_reset(&en->bytes);
-	en->count = 0;
+	en->count = en->too_long = 0;
 }
 
 void

@@ -20,9 +20,13 @@ struct entry {
 		size_t at, name_len, len;
 	} * fields;
 	size_t count, room;
+	size_t too_long; /* fields that were left out for their length */
 };
 
-/* Add a field, copied.  One without '=' is left out; NUL bytes are allowed. */
+/*
+ * Add a field, copied.  One without '=', or of LINE_MAX_BYTES or more, is left
+ * out; NUL bytes are allowed.
+ */
 void entry_add(struct entry *en, struct slice field);
 /* Put the entry's line, with its newline, behind what line has. */
 void entry_line(const struct entry *en, struct buf *line);

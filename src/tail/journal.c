@@ -172,8 +172,7 @@ add_data(sd_journal *j, struct entry *en)
 
 	sd_journal_restart_data(j);
 	while ((r = sd_journal_enumerate_available_data(j, &data, &len)) > 0)
-		if (len < LINE_MAX_BYTES)
-			entry_add(en, (struct slice){data, len});
+		entry_add(en, (struct slice){data, len});
 	return r;
 }
 
@@ -230,6 +229,7 @@ load(struct journal *jl)
 		say_broken(jl, e.text);
 		return -1;
 	}
+	jl->source.stats.long_lines += jl->entry.too_long;
 	n->file = key_of(n->place.counter);
 	n->ms = (int64_t)(realtime / 1000);
 	return 0;
@@ -280,6 +280,7 @@ step(struct journal *jl)
 
 	jl->loaded = false;
 	jl->broken = false;
+	jl->source.stats.bytes += n->line.len;
 	jl->cp.resume = n->place.number + 1;
 	if (is_again(jl))
 		return;

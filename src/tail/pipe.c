@@ -47,8 +47,11 @@ offer(struct pipe *p)
 				return;
 		}
 		p->held = p->hooks.lines(p->arg, &c) != 0;
-		if (!p->held)
-			lines_take(&p->lines, c.offset + c.len);
+		if (p->held)
+			break;
+		lines_take(&p->lines, c.offset + c.len);
+		p->source.stats.bytes += c.len;
+		p->source.stats.long_lines = p->lines.long_lines;
 	}
 	(void)event_del(p->readable);
 }

@@ -26,3 +26,9 @@ source_checkpoint(const struct source *s, struct checkpoint *cp_r)
 {
 	return s->kind->checkpoint != NULL && s->kind->checkpoint(s, cp_r);
 }
+
+const struct source_stats *
+source_stats(const struct source *s)
+{
+	return &s->stats;
+}

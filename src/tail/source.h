@@ -23,6 +23,12 @@ struct source_hooks {
 	void (*gap)(void *arg, const char *why);
 };
 
+/* What was taken so far. */
+struct source_stats {
+	uint64_t bytes;
+	uint64_t long_lines; /* passed over for their length: in the journal, fields */
+};
+
 void source_close(struct source *s); /* NULL is allowed */
 void source_go_on(struct source *s);
 /* Take what was written already, without waiting for more; at most limit_ms. */
@@ -33,6 +39,7 @@ void source_drain(struct source *s, int64_t limit_ms);
  * free.  false: there is no such place, as in a pipe.
  */
 bool source_checkpoint(const struct source *s, struct checkpoint *cp_r);
+const struct source_stats *source_stats(const struct source *s);
 
 /* For those who make one: a struct source is the first member of theirs. */
 struct source_kind {
@@ -44,6 +51,7 @@ struct source_kind {
 
 struct source {
 	const struct source_kind *kind;
+	struct source_stats stats;
 };
 
 #endif

@@ -209,7 +209,7 @@ def from_the_end(tap):
 def vacuumed(tap):
     """The place is gone: that is said, and what is left is told."""
     with lib.Folder() as folder:
-        s = Setting(folder)
+        s = Setting(folder, extra='metrics = "%s";' % (folder / "hearsay.prom"))
         for line in login(1, "ada", "ONE"):
             s.journal.add(line)
         s.journal.flush()
@@ -227,6 +227,13 @@ def vacuumed(tap):
         tap.equal(devices(s.events()), ["ONE", "TWO", "THREE"], "what is left is told")
         tap.ok("gap: the journal does not reach back" in s.run.said(), "the gap is said",
                s.run.said())
+
+        def counted():
+            with open(folder / "hearsay.prom", encoding="utf-8") as f:
+                return any("log_gaps_total{" in line and line.endswith(" 1\n") for line in f)
+
+        lib.wait_for(lambda: os.path.exists(folder / "hearsay.prom"), "metrics")
+        tap.ok(counted(), "and counted")
         s.stop()
 
 

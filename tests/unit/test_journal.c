@@ -56,6 +56,21 @@ fields_become_an_object(void **state)
 	assert_line(none, "{}\n");
 }
 
+static void
+a_field_that_is_too_long_is_left_out(void **state)
+{
+	static char text[LINE_MAX_BYTES] = "A=";
+	struct entry en = {0};
+
+	(void)state;
+	entry_add(&en, (struct slice){text, sizeof(text) - 1});
+	assert_int_equal(en.too_long, 0);
+	entry_add(&en, (struct slice){text, sizeof(text)});
+	assert_int_equal(en.too_long, 1);
+	assert_int_equal(en.count, 1);
+	entry_free(&en);
+}
+
 static struct slice
 field(const struct wrapped *w, const char *name)
 {
@@ -348,6 +363,7 @@ a_place_that_is_gone_is_a_gap(void **state)
 	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
 	assert_int_equal(f->gaps, 1);
 	assert_told(f, "0:5 1:6 ");
+	assert_true(source_stats(f->source)->bytes > 100);
 }
 
 static void
@@ -404,6 +420,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fields_become_an_object),
+	    cmocka_unit_test(a_field_that_is_too_long_is_left_out),
 	    cmocka_unit_test(every_byte_comes_back),
 	    TEST(each_entry_has_its_place),
 	    TEST(goes_on_behind_its_place),
