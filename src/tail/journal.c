@@ -52,6 +52,7 @@ struct journal {
 	struct checkpoint cp; /* path is NULL as long as nothing is known */
 	bool loaded;          /* the newest entry was not taken yet */
 	bool held;            /* it was offered, and must wait */
+	bool waited;          /* one was since the news were seen last */
 	bool at_end;
 	bool broken; /* an error in reading was said */
 };
@@ -309,8 +310,10 @@ take_turn(struct journal *jl)
 		    .again = is_again(jl),
 		    .mtime_ms = jl->newest.ms};
 		jl->held = jl->hooks.lines(jl->arg, &c) != 0;
-		if (jl->held)
+		if (jl->held) {
+			jl->waited = true;
 			return;
+		}
 		step(jl);
 	}
 }
@@ -352,13 +355,24 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	go_on(arg);
 }
 
-/* Is the entry still in the journal?  1, 0, or -1 on error. */
+/* Does b stand where a does, or right behind it? */
+static bool
+follows(const char *a, const char *b)
+{
+	struct place x, y;
+
+	return same_entry(a, b) ||
+	    (read_cursor(a, &x, NULL) == 0 && read_cursor(b, &y, NULL) == 0 &&
+		slice_eq(x.counter, y.counter) && y.number <= x.number + 1);
+}
+
+/* Does the journal still have all that came behind the entry?  1, 0, or -1 on error. */
 static int
-has_entry(const struct journal_unit *u, const char *cursor, struct err *e)
+reaches_back(const struct journal_unit *u, const char *cursor, struct err *e)
 {
 	sd_journal *j = open_journal(u, e);
 	char *found = NULL;
-	int has = -1, r;
+	int does = -1, r;
 
 	if (j == NULL)
 		return -1;
@@ -370,26 +384,30 @@ has_entry(const struct journal_unit *u, const char *cursor, struct err *e)
 	if (r < 0)
 		(void)failed(u, r, e);
 	else
-		has = found != NULL && same_entry(found, cursor);
+		does = found != NULL && follows(cursor, found);
 	free(found);
 	sd_journal_close(j);
-	return has;
+	return does;
 }
 
 /* What is gone before it was read is told of; how much it was, nobody knows. */
 static int
 look_for_gap(struct journal *jl, struct err *e)
 {
-	int has = jl->cp.path == NULL ? 1 : has_entry(jl->unit, jl->cp.path, e);
+	int does = jl->cp.path == NULL ? 1 : reaches_back(jl->unit, jl->cp.path, e);
 
-	if (has == 0)
+	if (does == 0)
 		jl->hooks.gap(jl->arg,
 		    "the journal does not reach back to what was read last; entries that "
 		    "were written since may be lost");
-	return has == -1 ? -1 : 0;
+	return does == -1 ? -1 : 0;
 }
 
-/* Files that come and go: while all was read, nothing can be lost with them. */
+/*
+ * Files that come and go.  Those that were there when reading had to wait are
+ * still open, and were read to their end before this is called; others may have
+ * come and gone meanwhile.
+ */
 static void
 see_news(struct journal *jl)
 {
@@ -398,8 +416,9 @@ see_news(struct journal *jl)
 
 	if (r < 0)
 		say_broken(jl, strerror(-r));
-	else if (r == SD_JOURNAL_INVALIDATE && !jl->at_end && look_for_gap(jl, &e) == -1)
+	else if (r == SD_JOURNAL_INVALIDATE && jl->waited && look_for_gap(jl, &e) == -1)
 		say_broken(jl, e.text);
+	jl->waited = false;
 }
 
 static void
@@ -439,7 +458,6 @@ journal_go_on(struct source *s)
 	if (!jl->held)
 		return;
 	jl->held = false;
-	see_news(jl);
 	go_on(jl);
 }
 
@@ -449,7 +467,10 @@ journal_drain(struct source *s, int64_t limit_ms)
 	struct journal *jl = (struct journal *)s;
 	int64_t end = clock_steady_ms() + limit_ms;
 
-	see_news(jl);
+	if (jl->held)
+		return;
+	if (jl->at_end)
+		see_news(jl);
 	do
 		take_turn(jl);
 	while (!jl->at_end && !jl->held && clock_steady_ms() < end);
