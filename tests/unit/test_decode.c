@@ -1005,7 +1005,7 @@ enum { PLAIN_LINE, COLOURED_LINE, ENTRY, JOURNAL_FORMATS };
 #define JOURNAL_HEAD "{\"__REALTIME_TIMESTAMP\":\"1795428044795123\",\"MESSAGE\":"
 #define JOURNAL_RECORD                                                                   \
 	JOURNAL_HEAD                                                                     \
-	    "\"line [POST-7] a\\nb\",\"LOGGER\":\"l\",\"PRIORITY\":\"6\",\"F\":\"f\"}"
+	"\"line [POST-7] a\\nb\",\"LOGGER\":\"l\",\"PRIORITY\":\"6\",\"F\":\"f\"}"
 
 static void
 assert_entry(const struct record *r)
