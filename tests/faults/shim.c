@@ -101,6 +101,7 @@ static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
 static int (*real_unlink)(const char *);
+static int (*real_fallocate)(int, int, off_t, off_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 
@@ -122,6 +123,7 @@ find_all(void)
 	find(&real_fdatasync, "fdatasync");
 	find(&real_ftruncate, "ftruncate");
 	find(&real_unlink, "unlink");
+	find(&real_fallocate, "fallocate");
 	find(&real_open, "open");
 	find(&real_clock_gettime, "clock_gettime");
 }
@@ -541,6 +543,30 @@ ftruncate(int fd, off_t len)
 		end();
 	leave();
 	return rc;
+}
+
+int
+fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	char path[4096];
+	bool last;
+	int rc;
+
+	if (!path_of(fd, path))
+		return real_fallocate(fd, mode, offset, len);
+	last = is_last();
+	if (fails(WRITES))
+		return -1;
+	rc = real_fallocate(fd, mode, offset, len);
+	if (last)
+		end();
+	return rc;
+}
+
+int
+fallocate64(int fd, int mode, off64_t offset, off64_t len)
+{
+	return fallocate(fd, mode, offset, len);
 }
 
 int
