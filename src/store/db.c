@@ -1,8 +1,11 @@
 #include "store/db.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -21,7 +24,7 @@ static const struct {
 	int code;
 	const char *way;
 } ways_on[] = {
-    {SQLITE_FULL, "make room on its disk; nothing that was stored is lost"},
+    {SQLITE_FULL, "make room for it; nothing that was stored is lost"},
     {SQLITE_IOERR, "look at its disk and the kernel's log"},
     {SQLITE_READONLY, "make the file and its directory writable for this user"},
     {SQLITE_CANTOPEN,
@@ -29,7 +32,8 @@ static const struct {
     {SQLITE_PERM, "the file must be readable and writable for this user"},
     {SQLITE_BUSY, "another program holds the file; close that"},
     {SQLITE_NOTADB,
-	"this is no store of hearsay: name another file as the store, or move this away"},
+	"this is no store of hearsay, or the beginning of one is destroyed: name another "
+	"file as the store; or see what `hearsay store rebuild' says"},
     {SQLITE_CORRUPT,
 	"the file is damaged: stop the daemon, and `hearsay store rebuild' makes a new one "
 	"of what can be read"},
@@ -40,18 +44,21 @@ db_fail(struct db *d, struct err *e)
 {
 	int code = sqlite3_extended_errcode(d->handle);
 	int sys = sqlite3_system_errno(d->handle);
+	int kind = code & 0xff;
 	size_t i;
 
 	(void)err_set(e, "store %s: %s", d->path, sqlite3_errmsg(d->handle));
 	if (e == NULL)
 		return -1;
-	if ((code & 0xff) == SQLITE_IOERR && sys != 0)
+	if (kind == SQLITE_IOERR && sys != 0)
 		(void)err_set(e, "store %s: %s (%s)", d->path, sqlite3_errmsg(d->handle),
 		    strerror(sys));
+	if (kind == SQLITE_IOERR && sys == EDQUOT)
+		kind = SQLITE_FULL;
 	for (i = 0; i < sizeof(ways_on) / sizeof(ways_on[0]); i++) {
 		size_t len = strlen(e->text);
 
-		if (ways_on[i].code == (code & 0xff))
+		if (ways_on[i].code == kind)
 			(void)snprintf(
 			    e->text + len, sizeof(e->text) - len, "; %s", ways_on[i].way);
 	}
@@ -225,6 +232,43 @@ uint64_t
 db_column_bits(sqlite3_stmt *st, int column)
 {
 	return (uint64_t)sqlite3_column_int64(st, column);
+}
+
+int
+db_keep_log(struct db *d, struct err *e)
+{
+	int keep = 1;
+
+	if (sqlite3_file_control(d->handle, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep) !=
+	    SQLITE_OK)
+		return db_fail(d, e);
+	return 0;
+}
+
+static int
+sync_file(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int rc = fd == -1 ? -1 : fsync(fd);
+
+	if (rc == -1)
+		(void)err_errno(e, "cannot sync %s", path);
+	if (fd != -1)
+		(void)close(fd);
+	return rc;
+}
+
+int
+db_copy(struct db *d, const char *path, struct err *e)
+{
+	char *sql = sqlite3_mprintf("VACUUM INTO %Q", path);
+	int rc;
+
+	if (sql == NULL)
+		mem_exhausted();
+	rc = db_exec(d, sql, e);
+	sqlite3_free(sql);
+	return rc == -1 ? -1 : sync_file(path, e);
 }
 
 bool

@@ -46,6 +46,11 @@ void db_done(sqlite3_stmt *st);
 const char *db_column_text(sqlite3_stmt *st, int column);
 uint64_t db_column_bits(sqlite3_stmt *st, int column);
 
+/* Leave the write-ahead log where it is when the last connection ends. */
+int db_keep_log(struct db *d, struct err *e);
+/* Write all of it to the file at path, which is empty, and sync that. */
+int db_copy(struct db *d, const char *path, struct err *e);
+
 /* Undo, if a transaction is open. */
 void db_rollback(struct db *d);
 bool db_in_transaction(struct db *d);

@@ -4,6 +4,8 @@
 #ifndef HEARSAY_STORE_LOCK_H
 #define HEARSAY_STORE_LOCK_H
 
+#include <stdint.h>
+
 struct err;
 
 /*
@@ -15,6 +17,13 @@ int lock_take(const char *path, struct err *e);
 void lock_release(int fd); /* -1 is allowed */
 
 /*
+ * How many commits the store had when it was last in use, as its owner noted it;
+ * 0: that is not known.  Beside the store, it tells when some of them are gone.
+ */
+int64_t lock_commits(const char *path);
+void lock_note_commits(int fd, int64_t commits);
+
+/*
  * A second process that changed the store tells the owner so, by touching the
  * lock's file; the owner has a descriptor that is readable then.  It costs
  * nothing while nobody does, and works where a pid means nothing, between
@@ -22,6 +31,8 @@ void lock_release(int fd); /* -1 is allowed */
  */
 void lock_touch(const char *path);
 int lock_watch(const char *path);
+/* The same descriptor for the file "path" + end: when it is removed or renamed. */
+void lock_watch_file(int fd, const char *path, const char *end);
 void lock_watched(int fd); /* take what made it readable */
 
 #endif

@@ -76,13 +76,16 @@ repair_check(const char *path, struct err_list *problems, struct err *e)
 
 	for (i = 0; i < CHECK_COUNT; i++)
 		sql[i] = checks[i].sql;
+	if (schema_there(path, lock_commits(path), e) == -1)
+		return -1;
 	if (access(path, R_OK) == -1)
 		return err_errno(e, "the store %s", path);
 	d = db_open(path, false, sql, CHECK_COUNT, e);
 	if (d == NULL)
 		return -1;
 	known = schema_check(d, path, &what);
-	if (known == -1)
+	if (known == -1 ||
+	    (known == 1 && schema_commits(d, lock_commits(path), path, &what) == -1))
 		(void)err_list_add(problems, "%s", what.text);
 	/* A check that damage stops is a finding, too. */
 	for (i = 0; known != -1 && i < CHECK_COUNT; i++)
@@ -352,6 +355,11 @@ static const struct {
     {"DELETE FROM deliveries WHERE txn IS NOT NULL "
      "AND txn NOT IN (SELECT seq FROM transactions)",
 	"events of accepted transactions are lost to `hearsay history' alone"},
+    /* Its body has them still; it is told above which are missing. */
+    {"UPDATE transactions SET events = "
+     "  (SELECT count(*) FROM deliveries WHERE txn = seq) "
+     "WHERE events <> (SELECT count(*) FROM deliveries WHERE txn = seq)",
+	NULL},
 };
 
 static int
@@ -368,6 +376,44 @@ mend(struct copy *c, struct err *e)
 			(void)err_list_add(
 			    &c->report->lost, "%d %s", rows, mends[i].told);
 	}
+	return 0;
+}
+
+static int
+number_of(sqlite3 *db, const char *sql, int64_t *n_r, struct err *e)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	if (rc != SQLITE_ROW)
+		(void)sqlite_failed(db, "the store's schema", e);
+	else
+		*n_r = sqlite3_column_int64(st, 0);
+	(void)sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? 0 : -1;
+}
+
+/* The new store has those commits, too, that are lost, or it would be refused for them. */
+static int
+tell_lost_commits(struct copy *c, int64_t had, struct err *e)
+{
+	int64_t commits;
+	char sql[64];
+
+	if (number_of(c->to, "SELECT commits FROM meta", &commits, e) == -1)
+		return -1;
+	if (commits >= had)
+		return 0;
+	(void)err_list_add(&c->report->lost,
+	    "what the last %" PRId64
+	    " commits changed: the write-ahead log was deleted, or "
+	    "the store is an older one",
+	    had - commits);
+	(void)snprintf(sql, sizeof(sql), "UPDATE meta SET commits = %" PRId64, had);
+	if (sqlite3_exec(c->to, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return sqlite_failed(c->to, "the new store", e);
 	return 0;
 }
 
@@ -416,7 +462,7 @@ make_store(const char *path, struct err *e)
 }
 
 static int
-copy_tables(struct copy *c, struct err *e)
+copy_tables(struct copy *c, int64_t had, struct err *e)
 {
 	size_t i;
 
@@ -429,7 +475,8 @@ copy_tables(struct copy *c, struct err *e)
 	for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (copy_table(c, i, e) == -1)
 			return -1;
-	if (mend(c, e) == -1 || tell_lost_positions(c, e) == -1)
+	if (mend(c, e) == -1 || tell_lost_commits(c, had, e) == -1 ||
+	    tell_lost_positions(c, e) == -1)
 		return -1;
 	if (sqlite3_exec(c->to, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 		return sqlite_failed(c->to, "the new store", e);
@@ -445,23 +492,19 @@ open_raw(const char *path, int flags, sqlite3 **db_r, struct err *e)
 	return 0;
 }
 
+/* What is left to do where there is nothing to go by. */
 static int
-number_of(sqlite3 *db, const char *sql, int64_t *n_r, struct err *e)
+tell_unreadable(sqlite3 *db, const char *path, struct err *e)
 {
-	sqlite3_stmt *st = NULL;
-	int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(st);
-	if (rc != SQLITE_ROW)
-		(void)sqlite_failed(db, "the store's schema", e);
-	else
-		*n_r = sqlite3_column_int64(st, 0);
-	(void)sqlite3_finalize(st);
-	return rc == SQLITE_ROW ? 0 : -1;
+	return err_set(e,
+	    "the pages that tell where its tables are cannot be read (%s): the .recover "
+	    "command of sqlite3(1) may find events in it; to begin a new store, move %s* "
+	    "aside and start the daemon; `hearsay replay --into' tells again what the "
+	    "logs still hold",
+	    sqlite3_errmsg(db), path);
 }
 
-/* The names of its tables must be readable: else there is nothing to go by. */
+/* The names of its tables must be readable. */
 static int
 judge(sqlite3 *db, const char *path, struct err *e)
 {
@@ -469,12 +512,14 @@ judge(sqlite3 *db, const char *path, struct err *e)
 
 	/* In this mode SQLite reads a file that is shorter than it should be, too. */
 	if (sqlite3_exec(db, "PRAGMA writable_schema = ON", NULL, NULL, NULL) !=
-	    SQLITE_OK)
-		return sqlite_failed(db, path, e);
-	if (number_of(db, "PRAGMA application_id", &application, e) == -1 ||
+		SQLITE_OK ||
+	    number_of(db, "PRAGMA application_id", &application, e) == -1 ||
 	    number_of(db, "PRAGMA user_version", &version, e) == -1 ||
 	    number_of(db, "SELECT count(*) FROM sqlite_schema", &count, e) == -1)
-		return -1;
+		return tell_unreadable(db, path, e);
+	/* What its owner wrote to is a store, whatever became of its header. */
+	if (count > 0 && application == 0 && version == 0 && lock_commits(path) > 0)
+		return 0;
 	switch (schema_judge(application, version, count, path, e)) {
 	case -1:
 		return -1;
@@ -499,7 +544,7 @@ copy_store(const char *old, const char *new, struct repair_report *report, struc
 	if (rc == 0)
 		rc = open_raw(new, SQLITE_OPEN_READWRITE, &c.to, e);
 	if (rc == 0)
-		rc = copy_tables(&c, e);
+		rc = copy_tables(&c, lock_commits(old), e);
 	(void)sqlite3_close(c.from);
 	(void)sqlite3_close(c.to);
 	return rc;
@@ -571,6 +616,8 @@ repair_rebuild(const char *path, int64_t now, struct repair_report *report, stru
 	size_t i;
 
 	*report = (struct repair_report){0};
+	if (schema_there(path, lock_commits(path), e) == -1)
+		goto done;
 	if (access(path, R_OK) == -1) {
 		(void)err_errno(e, "the store %s", path);
 		goto done;
@@ -585,9 +632,7 @@ repair_rebuild(const char *path, int64_t now, struct repair_report *report, stru
 	if (rc == 0)
 		rc = swap(path, new, report->aside, e);
 	if (rc == -1) {
-		(void)err_add(e,
-		    "nothing was rebuilt, and the old store is as it was; the .recover "
-		    "command of sqlite3(1) may read more of it");
+		(void)err_add(e, "nothing was rebuilt, and the old store is as it was");
 		for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 			remove_with(new, ends[i]);
 	}

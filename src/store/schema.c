@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -131,11 +132,19 @@ static const char version_3[] =
     "ALTER TABLE logs ADD COLUMN -- when that was found; 0: never\n"
     "  health_ms INTEGER NOT NULL DEFAULT 0;\n";
 
+static const char version_4[] =
+    "ALTER TABLE meta ADD COLUMN -- ever made; the lock's file has it, too\n"
+    "  commits INTEGER NOT NULL DEFAULT 0;\n"
+    "CREATE TABLE room ( -- without rows: they come and go, and leave free pages\n"
+    "  bytes BLOB NOT NULL\n"
+    ") STRICT;\n";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
     version_3,
+    version_4,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
@@ -170,6 +179,38 @@ schema_judge(
 		    "store",
 		    path, (long long)version, (long long)VERSION);
 	return version == VERSION;
+}
+
+int
+schema_there(const char *path, int64_t had, struct err *e)
+{
+	struct stat st;
+
+	if (had == 0 || (stat(path, &st) == 0 && st.st_size > 0))
+		return 0;
+	return err_set(e,
+	    "the store %s is gone or empty, and %lld commits were made to it: put it "
+	    "back; or remove %s.lock to begin a new one, and `hearsay replay --into' tells "
+	    "again what the logs still hold",
+	    path, (long long)had, path);
+}
+
+int
+schema_commits(struct db *d, int64_t had, const char *path, struct err *e)
+{
+	int64_t commits;
+
+	if (db_ask_number(d, "SELECT coalesce(max(commits), 0) FROM meta", &commits, e) ==
+	    -1)
+		return -1;
+	if (commits >= had)
+		return 0;
+	return err_set(e,
+	    "%lld commits are missing in the store %s: its write-ahead log was deleted, "
+	    "or an older file was put in its place; if you still have %s-wal, put it "
+	    "back; else `hearsay store rebuild' goes on without them, and `hearsay replay "
+	    "--into' tells again what the logs still hold",
+	    (long long)(had - commits), path, path);
 }
 
 static int

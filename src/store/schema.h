@@ -22,4 +22,15 @@ int schema_judge(int64_t application, int64_t version, int64_t tables, const cha
 /* Bring an empty or older store to this version, in one transaction. */
 int schema_migrate(struct db *d, struct err *e);
 
+/*
+ * Is there something at path, if its owner once noted that it had commits?  0, or
+ * -1 where the store is gone or empty.
+ */
+int schema_there(const char *path, int64_t had, struct err *e);
+/*
+ * Does a store of this version have the commits that its owner once noted?  0, or
+ * -1 with the way on where some are missing.
+ */
+int schema_commits(struct db *d, int64_t had, const char *path, struct err *e);
+
 #endif

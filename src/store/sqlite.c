@@ -54,8 +54,8 @@ sync_directory(const char *path, struct err *e)
  * Make the file where there is none.  Left to SQLite, its mode would hang on
  * the umask, and others could read who logged in where.
  */
-static int
-make_file(const char *path, struct err *e)
+int
+sqlite_make_file(const char *path, struct err *e)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -101,8 +101,8 @@ check_pages(struct sqlite *s, const char *path, struct err *e)
 	return 0;
 }
 
-static int
-set_up_writing(struct sqlite *s, const char *path, struct err *e)
+int
+sqlite_set_up_writing(struct sqlite *s, struct err *e)
 {
 	char *mode;
 	bool wal;
@@ -114,12 +114,14 @@ set_up_writing(struct sqlite *s, const char *path, struct err *e)
 	if (!wal)
 		return err_set(e,
 		    "the store %s cannot have a write-ahead log: put it on a local file system",
-		    path);
+		    s->path);
 	/* FULL: a commit is on the disk when it returns, not only safe from our own end. */
-	return db_exec(s->db,
-	    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-	    "PRAGMA journal_size_limit = 16777216",
-	    e);
+	if (db_exec(s->db,
+		"PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
+		"PRAGMA temp_store = MEMORY", /* the disk of /tmp may be full */
+		e) == -1)
+		return -1;
+	return sqlite_set_up_log(s, e);
 }
 
 /*
@@ -207,19 +209,34 @@ begin_log_anew(struct sqlite *s, const char *path, struct err *e)
 {
 	int64_t busy;
 
-	if (db_ask_number(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) == -1)
+	/*
+	 * The log keeps its length, since on a full disk it could not grow again.
+	 * Its frames are void only behind a commit that begins it anew: with a part
+	 * of them a power cut would bring back a part of the past.
+	 */
+	if (db_ask_number(s->db, "PRAGMA wal_checkpoint(RESTART)", &busy, e) == -1)
 		return -1;
-	return busy == 0 ? 0
-			 : err_set(e, "the store %s is in use by another program", path);
+	if (busy != 0)
+		return err_set(e, "the store %s is in use by another program", path);
+	if (sqlite_begin_here(s, e) == -1)
+		return -1;
+	if (sqlite_commit_here(s, e) == -1) {
+		db_rollback(s->db);
+		return -1;
+	}
+	return 0;
 }
 
 static int
 open_own(struct sqlite *s, const char *path, struct err *e)
 {
+	int64_t had;
 	int known;
 
 	s->lock = lock_take(path, e);
-	if (s->lock == -1 || make_file(path, e) == -1)
+	had = lock_commits(path);
+	if (s->lock == -1 || schema_there(path, had, e) == -1 ||
+	    sqlite_make_file(path, e) == -1)
 		return -1;
 	s->db = db_open(path, true, sqlite_statements, STATEMENT_COUNT, e);
 	if (s->db == NULL)
@@ -227,12 +244,15 @@ open_own(struct sqlite *s, const char *path, struct err *e)
 	known = schema_check(s->db, path, e);
 	/* auto_vacuum counts only where the file is empty yet. */
 	if (known == -1 || check_pages(s, path, e) == -1 ||
+	    (known == 1 && schema_commits(s->db, had, path, e) == -1) ||
 	    db_exec(s->db, "PRAGMA auto_vacuum = INCREMENTAL", e) == -1 ||
-	    set_up_writing(s, path, e) == -1 || (known == 0 && make_schema(s, e) == -1) ||
-	    recount(s, e) == -1 || begin_log_anew(s, path, e) == -1)
+	    sqlite_set_up_writing(s, e) == -1 ||
+	    (known == 0 && make_schema(s, e) == -1) || recount(s, e) == -1)
 		return -1;
+	/* The first look into the store has made its log. */
 	s->watch = lock_watch(path);
-	return draw_epoch(s, e);
+	sqlite_know_files(s);
+	return begin_log_anew(s, path, e) == -1 ? -1 : draw_epoch(s, e);
 }
 
 /* Beside the owner or without: to read, or to edit. */
@@ -241,6 +261,8 @@ open_beside(struct sqlite *s, const char *path, struct err *e)
 {
 	bool write = s->mode == STORE_EDIT;
 
+	if (schema_there(path, lock_commits(path), e) == -1)
+		return -1;
 	if (access(path, F_OK) == -1 && errno == ENOENT)
 		return err_set(e,
 		    "there is no store at %s: the daemon makes it when it starts", path);
@@ -249,7 +271,11 @@ open_beside(struct sqlite *s, const char *path, struct err *e)
 		return -1;
 	switch (schema_check(s->db, path, e)) {
 	case 1:
-		return write ? set_up_writing(s, path, e) : 0;
+		if (!write)
+			return 0;
+		return schema_commits(s->db, lock_commits(path), path, e) == -1
+		    ? -1
+		    : sqlite_set_up_writing(s, e);
 	case 0:
 		return err_set(e,
 		    "the store %s is empty or of an older hearsay: start the daemon, which "
@@ -265,7 +291,7 @@ sqlite_close(struct store *store)
 {
 	struct sqlite *s = sqlite_of(store);
 
-	db_close(s->db);
+	sqlite_leave(s);
 	lock_release(s->lock);
 	if (s->watch != -1)
 		(void)close(s->watch);
@@ -284,7 +310,7 @@ sqlite_open(const char *path, const char *instance, enum store_mode mode, int in
 	s->store.backend = &store_sqlite;
 	s->mode = mode;
 	s->path = xstrdup(path);
-	s->lock = s->watch = -1;
+	s->lock = s->watch = s->fd = -1;
 	if ((mode == STORE_OWN ? open_own(s, path, e) : open_beside(s, path, e)) == -1) {
 		sqlite_close(&s->store);
 		return NULL;
@@ -299,14 +325,28 @@ sqlite_begin_here(struct sqlite *s, struct err *e)
 {
 	if (s->mode == STORE_READ)
 		return err_set(e, "the store is open for reading only");
+	if (s->mode == STORE_OWN && sqlite_find_files(s, e) == -1)
+		return -1;
 	return db_run(s->db, BEGIN_WRITE, NULL, 0, NULL, e);
 }
 
 int
 sqlite_commit_here(struct sqlite *s, struct err *e)
 {
-	if (db_run(s->db, COMMIT, NULL, 0, NULL, e) == -1)
+	int64_t commits;
+	int found = sqlite_ask(s, COUNT_COMMIT, NULL, 0, &commits, e);
+
+	if (found == 0)
+		(void)err_set(e,
+		    "the store %s is damaged, a row of it is missing: stop the daemon, and "
+		    "`hearsay store rebuild' makes it anew",
+		    s->path);
+	if (found != 1 || sqlite_back_pages(s, e) == -1 ||
+	    db_run(s->db, COMMIT, NULL, 0, NULL, e) == -1)
 		return -1;
+	/* Later than on the disk: what it tells of was there for sure. */
+	if (s->mode == STORE_OWN)
+		lock_note_commits(s->lock, commits);
 	if (s->mode == STORE_EDIT)
 		lock_touch(s->path);
 	return 0;
@@ -454,7 +494,7 @@ static int
 sqlite_commit(struct store *store, struct err *e)
 {
 	struct sqlite *s = sqlite_of(store);
-	if (sqlite_commit_here(s, e) == -1)
+	if (sqlite_keep_room(s, e) == -1 || sqlite_commit_here(s, e) == -1)
 		return err_add(e, "cannot commit");
 	s->waiting += s->pending;
 	s->pending = 0;
@@ -785,9 +825,10 @@ sqlite_fd(struct store *store)
 static int
 sqlite_noticed(struct store *store, struct err *e)
 {
-	(void)e;
-	lock_watched(sqlite_of(store)->watch);
-	return 1;
+	struct sqlite *s = sqlite_of(store);
+
+	lock_watched(s->watch);
+	return sqlite_find_files(s, e) == -1 ? -1 : 1;
 }
 
 const struct store_backend store_sqlite = {

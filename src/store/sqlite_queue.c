@@ -234,37 +234,26 @@ forget_untold(struct sqlite *s, int64_t before, bool *more_r, struct err *e)
 	return 0;
 }
 
-/* Pages in use, and free ones. */
-static int
-pages(struct sqlite *s, int64_t *size_r, int64_t *used_r, int64_t *free_r, struct err *e)
-{
-	int64_t all;
-
-	if (db_ask_number(s->db, "PRAGMA page_size", size_r, e) == -1 ||
-	    db_ask_number(s->db, "PRAGMA page_count", &all, e) == -1 ||
-	    db_ask_number(s->db, "PRAGMA freelist_count", free_r, e) == -1)
-		return -1;
-	*used_r = all - *free_r;
-	return 0;
-}
-
 /* Give some free pages back to the file system, where they are many. */
 static int
 give_back(struct sqlite *s, bool *more_r, struct err *e)
 {
+	struct sqlite_pages p, left;
 	char sql[64];
-	int64_t size, used, unused, left;
+	int64_t spare;
 
 	*more_r = false;
-	if (pages(s, &size, &used, &unused, e) == -1)
+	if (sqlite_pages(s, &p, e) == -1 || sqlite_pages_kept(s, &p, &spare, e) == -1)
 		return -1;
-	if (unused < VACUUM_PAGES || unused < used / 8)
+	spare = p.unused - spare;
+	/* On a full disk others would have it at once. */
+	if (s->full || spare < VACUUM_PAGES || spare < p.used / 8)
 		return 0;
 	(void)snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%d)", VACUUM_PAGES);
-	if (db_exec(s->db, sql, e) == -1 || pages(s, &size, &used, &left, e) == -1)
+	if (db_exec(s->db, sql, e) == -1 || sqlite_pages(s, &left, e) == -1)
 		return -1;
 	/* A store of the first version may not be able to. */
-	*more_r = left < unused;
+	*more_r = left.unused < p.unused;
 	return 0;
 }
 
@@ -273,12 +262,12 @@ sqlite_forget(struct store *store, int64_t before, uint64_t size_max,
     int64_t *oldest_ms_r, struct err *e)
 {
 	struct sqlite *s = sqlite_of(store);
-	int64_t size, used, unused;
+	struct sqlite_pages p;
 	bool more[3];
 
-	if (pages(s, &size, &used, &unused, e) == -1)
+	if (sqlite_pages(s, &p, e) == -1)
 		return -1;
-	if ((uint64_t)(used * size) > size_max)
+	if ((uint64_t)(p.used * p.size) > size_max)
 		before = INT64_MAX;
 	if (sqlite_begin_here(s, e) == -1)
 		goto fail;
@@ -413,15 +402,16 @@ int
 sqlite_size(struct store *store, struct store_size *size_r, struct err *e)
 {
 	struct sqlite *s = sqlite_of(store);
-	int64_t size, used, unused, kept, oldest[2] = {0, 0};
+	struct sqlite_pages p;
+	int64_t kept, oldest[2] = {0, 0};
 
-	if (pages(s, &size, &used, &unused, e) == -1 ||
+	if (sqlite_pages(s, &p, e) == -1 ||
 	    sqlite_ask(s, COUNT_ACCEPTED, NULL, 0, &kept, e) != 1 ||
 	    ask_two(s, OLDEST_ACCEPTED, NULL, 0, oldest, e) == -1)
 		return err_add(e, "cannot read the size of the store");
 	*size_r = (struct store_size){
-	    .bytes = (uint64_t)((used + unused) * size),
-	    .free_bytes = (uint64_t)(unused * size),
+	    .bytes = (uint64_t)((p.used + p.unused) * p.size),
+	    .free_bytes = (uint64_t)(p.unused * p.size),
 	    .kept = (uint64_t)kept,
 	    .oldest_ms = oldest[1],
 	};

@@ -23,6 +23,7 @@
 const char *const sqlite_statements[STATEMENT_COUNT] = {
     [BEGIN_WRITE] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
+    [COUNT_COMMIT] = "UPDATE meta SET commits = commits + 1 RETURNING commits",
 
     [ADD_LOG] = "INSERT INTO logs (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
     [ADD_APPSERVICE] =
@@ -78,7 +79,7 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 
     [ACCEPT] =
 	"UPDATE transactions SET accepted_ms = ?3, status = ?4, attempts = attempts + 1, "
-	"  dead_ms = NULL, error = '', "
+	"  body = x'', dead_ms = NULL, error = '', "
 	"  first_try_ms = CASE first_try_ms WHEN 0 THEN ?3 ELSE first_try_ms END "
 	"WHERE id = ?1 AND appservice = " APPSERVICE_NAMED(
 	    "?2") " AND accepted_ms IS NULL RETURNING events",
@@ -167,6 +168,7 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 	"  ON t.seq = (SELECT min(seq) FROM transactions "
 	"    WHERE appservice = a.id AND " WAITS ") "
 	"ORDER BY a.name",
+    [COUNT_APPSERVICES] = "SELECT count(*) FROM appservices",
     [COUNT_ACCEPTED] = "SELECT count(*) FROM transactions WHERE accepted_ms IS NOT NULL",
 
     [ITEMS] = "SELECT t.id, t.body, t.events, t.formed_ms, t.attempts, t.first_try_ms, "

@@ -554,12 +554,12 @@ fallocate(int fd, int mode, off_t offset, off_t len)
 
 	if (!path_of(fd, path))
 		return real_fallocate(fd, mode, offset, len);
+	enter();
 	last = is_last();
-	if (fails(WRITES))
-		return -1;
-	rc = real_fallocate(fd, mode, offset, len);
+	rc = fails(WRITES) ? -1 : real_fallocate(fd, mode, offset, len);
 	if (last)
 		end();
+	leave();
 	return rc;
 }
 

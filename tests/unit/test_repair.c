@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -44,6 +45,26 @@ opened(struct fixture *f, enum store_mode mode)
 	if (s == NULL)
 		fail_msg("%s", f->e.text);
 	return s;
+}
+
+/* Commit one more event, for one appservice. */
+static void
+put_one(struct store *s, uint64_t offset, struct err *e)
+{
+	const struct store_delivery to = {"irc", "m.synthetic_events", "m.user.login"};
+	struct account_event ev = {.file = 5,
+	    .offset = offset,
+	    .rule = "synapse/login",
+	    .type = "m.user.login",
+	    .user_id = "@ann:example.org",
+	    .content = "{}",
+	    .source = "{}",
+	    .ts = 1};
+
+	if (store_begin(s, e) == -1 ||
+	    store_put_event(s, LOG, &ev, &to, 1, 50, NULL, e) == -1 ||
+	    store_commit(s, e) == -1)
+		fail_msg("%s", e->text);
 }
 
 /* A store with something of everything in it. */
@@ -101,6 +122,16 @@ copy_file(const char *from, const char *to)
 	assert_int_equal(close(out), 0);
 }
 
+static void
+run_sql(const char *path, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 static int
 setup(void **state)
 {
@@ -114,6 +145,7 @@ setup(void **state)
 	(void)snprintf(f->sound, sizeof(f->sound), "%s/sound", f->dir);
 	f->a = arena_new();
 	fill(f);
+	run_sql(f->path, "PRAGMA incremental_vacuum"); /* damage to free pages is none */
 	copy_file(f->path, f->sound);
 	*state = f;
 	return 0;
@@ -141,6 +173,7 @@ clean(struct fixture *f)
 	err_list_clear(&f->problems);
 	remove_one(f->path, "-wal");
 	remove_one(f->path, "-shm");
+	remove_one(f->path, ".lock");
 }
 
 static int
@@ -150,7 +183,6 @@ teardown(void **state)
 
 	clean(f);
 	remove_one(f->path, "");
-	remove_one(f->path, ".lock");
 	remove_one(f->sound, "");
 	arena_free(f->a);
 	assert_int_equal(rmdir(f->dir), 0);
@@ -172,16 +204,6 @@ number_in(const char *path, const char *sql)
 	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 	return n;
-}
-
-static void
-run_sql(const char *path, const char *sql)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void
@@ -409,6 +431,23 @@ lost_transaction_is_queued_again_where_it_waited(void **state)
 }
 
 static void
+store_is_sound_when_transactions_lost_deliveries(void **state)
+{
+	struct fixture *f = *state;
+	struct transaction txn;
+	struct store *s;
+
+	run_sql(f->path, "DELETE FROM deliveries WHERE txn = 5 AND id % 4 = 1");
+	assert_true(check(f) > 0);
+	assert_int_equal(rebuild(f), 0);
+	assert_int_equal(check(f), 0);
+	s = opened(f, STORE_OWN);
+	assert_int_equal(store_next_transaction(s, "irc", 70, f->a, &txn, &f->e), 1);
+	assert_true(txn.body_len > 100 * 50); /* it is sent as it was */
+	store_close(s);
+}
+
+static void
 queue_outlives_the_loss_of_all_transactions(void **state)
 {
 	struct fixture *f = *state;
@@ -445,6 +484,169 @@ lost_names_and_positions_are_told(void **state)
 	store_close(s);
 }
 
+/* ---- files that are gone -------------------------------------------------- */
+
+/* As after kill -9: what was committed last is in the write-ahead log alone. */
+static void
+commit_and_die(struct fixture *f, uint64_t offset)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		put_one(opened(f, STORE_OWN), offset, &f->e);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void
+refused(struct fixture *f, enum store_mode mode, const char *why)
+{
+	assert_null(store_open(f->path, mode, &f->e));
+	if (strstr(f->e.text, why) == NULL)
+		fail_msg("%s", f->e.text);
+}
+
+static void
+log_deleted_after_a_kill_is_missed(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s;
+
+	commit_and_die(f, EVENTS + 1);
+	commit_and_die(f, EVENTS + 2);
+	remove_one(f->path, "-wal");
+	refused(f, STORE_OWN, "commits are missing");
+	refused(f, STORE_EDIT, "commits are missing");
+	refused(f, STORE_OWN, "commits are missing"); /* not only at the first look */
+	assert_int_equal(check(f), 1);
+	assert_non_null(strstr(f->problems.texts[0], "commits are missing"));
+
+	assert_int_equal(rebuild(f), 0);
+	assert_int_equal(f->report.lost.count, 1);
+	assert_non_null(strstr(f->report.lost.texts[0], "commits"));
+	assert_int_equal(check(f), 0);
+	s = opened(f, STORE_OWN);
+	put_one(s, EVENTS + 1, &f->e);
+	store_close(s);
+	s = opened(f, STORE_OWN);
+	store_close(s);
+}
+
+static void
+log_that_is_put_back_brings_all_back(void **state)
+{
+	struct fixture *f = *state;
+	char *log = xasprintf("%s-wal", f->path), *aside = xasprintf("%s.aside", f->path);
+	struct store *s;
+
+	commit_and_die(f, EVENTS + 1);
+	assert_int_equal(rename(log, aside), 0);
+	refused(f, STORE_OWN, "put it back");
+	assert_int_equal(rename(aside, log), 0);
+	s = opened(f, STORE_OWN);
+	store_close(s);
+	assert_int_equal(number_in(f->path, "SELECT count(*) FROM events"), EVENTS + 1);
+	free(log);
+	free(aside);
+}
+
+static void
+older_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = opened(f, STORE_OWN);
+
+	put_one(s, EVENTS + 1, &f->e);
+	store_close(s);
+	copy_file(f->sound, f->path);
+	refused(f, STORE_OWN, "an older file was put in its place");
+	assert_int_equal(rebuild(f), 0);
+	assert_int_equal(f->report.lost.count, 1);
+	s = opened(f, STORE_OWN);
+	store_close(s);
+}
+
+static void
+store_that_is_gone_is_not_begun_in_silence(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s;
+
+	assert_int_equal(truncate(f->path, 0), 0);
+	refused(f, STORE_OWN, "is gone or empty");
+	remove_one(f->path, "");
+	refused(f, STORE_OWN, "is gone or empty");
+	assert_int_equal(access(f->path, F_OK), -1);
+	remove_one(f->path, ".lock");
+	s = opened(f, STORE_OWN);
+	store_close(s);
+}
+
+static void
+log_deleted_while_in_use_is_saved(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = opened(f, STORE_OWN), *reader;
+	uint64_t waiting;
+	int i;
+
+	for (i = 1; i <= 3; i++) {
+		put_one(s, EVENTS + (uint64_t)i, &f->e);
+		remove_one(f->path, "-wal");
+		assert_int_equal(store_noticed(s, &f->e), 1);
+		assert_int_equal(access(f->path, F_OK), 0);
+		reader = opened(f, STORE_READ);
+		assert_int_equal(store_waiting(reader, &waiting, &f->e), 0);
+		assert_int_equal(waiting, 300 + EVENTS + (uint64_t)i);
+		store_close(reader);
+	}
+	/* A commit notices it, too. */
+	remove_one(f->path, "-wal");
+	put_one(s, EVENTS + 4, &f->e);
+	store_close(s);
+	assert_int_equal(check(f), 0);
+	assert_int_equal(number_in(f->path, "SELECT count(*) FROM events"), EVENTS + 4);
+}
+
+static void
+store_deleted_while_in_use_is_written_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = opened(f, STORE_OWN);
+	struct stat st;
+
+	put_one(s, EVENTS + 1, &f->e);
+	remove_one(f->path, "");
+	assert_int_equal(store_noticed(s, &f->e), 1);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	put_one(s, EVENTS + 2, &f->e);
+	store_close(s);
+	assert_int_equal(check(f), 0);
+	assert_int_equal(number_in(f->path, "SELECT count(*) FROM events"), EVENTS + 2);
+	assert_int_equal(number_in(f->path, "PRAGMA auto_vacuum"), 2);
+}
+
+static void
+store_replaced_while_in_use_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = opened(f, STORE_OWN);
+	char *aside = xasprintf("%s.aside", f->path);
+
+	assert_int_equal(rename(f->path, aside), 0);
+	copy_file(f->sound, f->path);
+	assert_int_equal(store_begin(s, &f->e), -1);
+	assert_non_null(strstr(f->e.text, "another file has its name"));
+	assert_int_equal(rename(aside, f->path), 0);
+	put_one(s, EVENTS + 1, &f->e);
+	store_close(s);
+	free(aside);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -460,8 +662,16 @@ main(void)
 	    TEST(truncated_store_gives_its_first_part),
 	    TEST(what_is_no_store_is_left_alone),
 	    TEST(lost_transaction_is_queued_again_where_it_waited),
+	    TEST(store_is_sound_when_transactions_lost_deliveries),
 	    TEST(queue_outlives_the_loss_of_all_transactions),
 	    TEST(lost_names_and_positions_are_told),
+	    TEST(log_deleted_after_a_kill_is_missed),
+	    TEST(log_that_is_put_back_brings_all_back),
+	    TEST(older_store_is_refused),
+	    TEST(store_that_is_gone_is_not_begun_in_silence),
+	    TEST(log_deleted_while_in_use_is_saved),
+	    TEST(store_deleted_while_in_use_is_written_anew),
+	    TEST(store_replaced_while_in_use_is_told),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
