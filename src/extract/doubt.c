@@ -653,6 +653,9 @@ doubt_needs(const struct doubt *d, uint64_t *file_r, uint64_t *offset_r)
 void
 doubt_idle(struct doubt *d, int64_t now)
 {
+	if (d->again)
+		until_wait_anew(d->until, now);
+	d->again = false;
 	until_close(d->until, now == INT64_MAX ? UINT64_MAX : 0, now);
 }
 

@@ -885,6 +885,25 @@ a_restart_keeps_what_is_pending(void **state)
 	buf_free(&got);
 }
 
+/* Nothing is written after a restart: what is pending waits as long again. */
+static void
+a_restart_waits_anew(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	read_story(&s, 0, strlen(story), true);
+	teller_log_idle(s.log, NOON + MINUTE, s.arena, &s.events);
+	assert_int_equal(s.events.count, 0);
+	teller_log_idle(s.log, NOON + MINUTE + 9000, s.arena, &s.events);
+	assert_int_equal(s.events.count, 0);
+	teller_log_idle(s.log, NOON + MINUTE + 10000, s.arena, &s.events);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "ben", false), 1);
+	end(&s);
+}
+
 int
 main(void)
 {
@@ -917,6 +936,7 @@ main(void)
 	    cmocka_unit_test(lines_of_no_record_betray),
 	    cmocka_unit_test(what_nothing_betrays_is_told),
 	    cmocka_unit_test(a_restart_keeps_what_is_pending),
+	    cmocka_unit_test(a_restart_waits_anew),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
