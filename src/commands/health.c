@@ -85,11 +85,11 @@ is_unknown(const struct health *h, struct matcher *m, const struct record *recor
 			unknown = true;
 			break;
 		case MISS_NOTHING:
-		case MISS_FORMAT:
 		case MISS_LEVEL:
 		case MISS_FIELD:
 		case MISS_VALUE: /* another server's user, mostly */
 			return false;
+		case MISS_FORMAT: /* it says nothing of such lines */
 		case MISS_LOGGER:
 			break;
 		}

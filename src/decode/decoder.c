@@ -400,15 +400,23 @@ decoder_long_lines(const struct decoder *d)
 
 int64_t
 decoder_time_of(
-    const struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a)
+    struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a)
 {
-	struct decoder looking = *d;
+	/* Not a copy to work on: buffers have one owner. */
+	const struct decoder before = *d;
 	struct record record;
+	int64_t ts = INT64_MIN;
 
-	looking.last_ts = INT64_MIN;
-	if (decoder_line(&looking, line, fallback_ms, a, &record) != 1)
-		return INT64_MIN;
-	return looking.last_ts;
+	d->last_ts = INT64_MIN;
+	if (decoder_line(d, line, fallback_ms, a, &record) == 1)
+		ts = d->last_ts;
+	d->kind = before.kind;
+	d->coloured = before.coloured;
+	d->last_ts = before.last_ts;
+	d->envelope = before.envelope;
+	d->outer_end = before.outer_end;
+	d->inner_end = before.inner_end;
+	return ts;
 }
 
 int64_t

@@ -92,7 +92,7 @@ int decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms,
 int64_t decoder_last_ts(const struct decoder *d);
 /* The UTC ms of line, of which nothing is kept; INT64_MIN: it tells none. */
 int64_t decoder_time_of(
-    const struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a);
+    struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a);
 void decoder_set_last_ts(struct decoder *d, int64_t ts);
 
 /* How often a regex found no answer within its limits, and the line was passed over. */

@@ -467,6 +467,35 @@ fields_have_a_limit(void **state)
 	assert_slice(x->r.part[PART_MESSAGE], "x");
 }
 
+/* Asking for the time of a line leaves nothing behind, however long its values are. */
+static void
+time_of_a_line_that_is_not_taken(void **state)
+{
+	struct fixture *x = *state;
+	struct buf line = {0};
+	unsigned i;
+
+	assert_int_equal(
+	    decoder_time_of(x->synapse, slice_of(TERSE), 7, x->a), 1795428088020);
+	assert_int_equal(
+	    decoder_time_of(x->synapse, slice_of(PLAIN_JSON), 7, x->a), INT64_MIN);
+	assert_int_equal(
+	    decoder_time_of(x->synapse, slice_of("Traceback"), 7, x->a), INT64_MIN);
+	assert_int_equal(decoder_last_ts(x->synapse), INT64_MIN);
+	buf_adds(&line, "time=\"2026-11-23T09:46:28Z\" level=info msg=\"");
+	for (i = 0; i < 10000; i++)
+		buf_adds(&line, "\\n");
+	buf_adds(&line, "\"");
+	for (i = 0; i < 2; i++)
+		assert_int_equal(
+		    decoder_time_of(x->other, (struct slice){line.p, line.len}, 7, x->a),
+		    INT64_C(1795427188000));
+	assert_int_equal(
+	    decoder_line(x->other, (struct slice){line.p, line.len}, 7, x->a, &x->r), 1);
+	assert_int_equal(x->r.part[PART_MESSAGE].len, 10000);
+	buf_free(&line);
+}
+
 /* ---- logfmt ---------------------------------------------------------------- */
 
 #define LOGRUS_HEAD "time=\"2026-11-23T09:46:28.829012345Z\" level=info "
@@ -1100,6 +1129,7 @@ main(void)
 	    test(nuls_before_a_line),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),
+	    test(time_of_a_line_that_is_not_taken),
 	    test(time_of_the_line_before),
 	    test(lines_cut_anywhere),
 	    test(lines_with_any_byte_changed),
