@@ -194,7 +194,7 @@ print_rule(void *arg, const struct match *m, enum extract_outcome outcome,
 		printf("may carry a user's text: what begins behind it is doubted");
 		break;
 	case OUTCOME_CARRIES_NONE:
-		printf("carries no user's text: what is known of its request shows it");
+		printf("opens no doubt: what its request wrote before rules it out");
 		break;
 	case OUTCOME_PENDING:
 		printf("it waits: a user's text that holds such a line may have begun "
