@@ -478,7 +478,7 @@ run_sample(struct shown *shown, const struct pack_sample *s, const struct zone *
 	const struct pack *pack = shown->pack;
 	const char **whys =
 	    arena_alloc(a, (1 + s->not_count + s->hostile_count) * sizeof(*whys));
-	struct look l;
+	struct look l = {0};
 	size_t count = 0, i;
 
 	look(pack, s->server, s->lines, s->line_count, zone, a, &l);
@@ -623,7 +623,7 @@ static const struct pack_rule *
 fitting_rule(const struct pack *other, const struct pack_sample *s,
     const struct zone *zone, struct arena *a)
 {
-	struct look l;
+	struct look l = {0};
 	size_t i;
 
 	look(other, s->server, s->lines, s->line_count, zone, a, &l);
