@@ -280,7 +280,7 @@ servers = (
 );
 send = { backoff_min = %d; backoff_max = %d; %s };
 %s
-""" % (folder / "hearsay.db", PATTERNS, registration, SERVER, more.get("pack", "synapse"), log,
+""" % (more.get("store", folder / "hearsay.db"), PATTERNS, registration, SERVER, more.get("pack", "synapse"), log,
             more.get("start", "beginning"),
             more.get("backoff_min", 1), more.get("backoff_max", 2), more.get("send", ""),
             more.get("extra", "")))

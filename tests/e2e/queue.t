@@ -7,6 +7,7 @@ import json
 import os
 
 import lib
+import postgres
 
 
 def queue(config, *args):
@@ -60,9 +61,9 @@ class Place:
         tap.equal([lib.same(e) for e in self.receiver.events()], self.want, name)
 
 
-def hold_and_release(tap):
+def hold_and_release(tap, **more):
     with lib.Folder() as folder:
-        place = Place(folder)
+        place = Place(folder, **more)
         place.start()
         place.waits()
         out = queue(place.config, "list")
@@ -105,9 +106,9 @@ def hold_and_release(tap):
         tap.equal((out.returncode, out.stdout), (0, ""), "history --since a time to come is empty")
 
 
-def dead_letters(tap):
+def dead_letters(tap, **more):
     with lib.Folder() as folder:
-        place = Place(folder, "--fail", "400:2", send="set_aside_tries = 2; set_aside_after = 0;")
+        place = Place(folder, "--fail", "400:2", send="set_aside_tries = 2; set_aside_after = 0;", **more)
         place.receiver.start()
         place.start()
         lib.wait_for(lambda: (audit(place.config) or {}).get("dead_letters") == 1 and
@@ -130,9 +131,9 @@ def dead_letters(tap):
         place.receiver.stop()
 
 
-def removed_appservice(tap):
+def removed_appservice(tap, **more):
     with lib.Folder() as folder:
-        place = Place(folder)
+        place = Place(folder, **more)
         place.start()
         place.waits()
         tap.equal(place.run.terminate(), 0, "run ends cleanly")
@@ -160,9 +161,9 @@ def removed_appservice(tap):
         tap.equal(place.run.terminate(), 0, "run ends cleanly")
 
 
-def without_a_daemon(tap):
+def without_a_daemon(tap, **more):
     with lib.Folder() as folder:
-        place = Place(folder)
+        place = Place(folder, **more)
         place.start()
         place.waits()
         place.run.kill()
@@ -229,10 +230,21 @@ def damaged_store(tap):
 def main():
     tap = lib.Tap()
     damaged_store(tap)
-    hold_and_release(tap)
-    dead_letters(tap)
-    removed_appservice(tap)
-    without_a_daemon(tap)
+    kinds = (hold_and_release, dead_letters, removed_appservice, without_a_daemon)
+    for kind in kinds:
+        kind(tap)
+    if postgres.reason():
+        tap.ok(True, "the same in PostgreSQL # SKIP " + postgres.reason())
+        tap.done()
+    server = postgres.Server()
+    try:
+        server.start()
+        for kind in kinds:
+            tap.say("the same in PostgreSQL")
+            kind(tap, store=server.url)
+            server.sql("DROP SCHEMA hearsay CASCADE")
+    finally:
+        server.remove()
     tap.done()
 
 

@@ -60,6 +60,16 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.server_close()
 
 
+class IPv6Server(Server):
+    address_family = lib.socket.AF_INET6
+
+    def __init__(self):
+        super().__init__(("::1", 0))
+
+    def url(self, scheme="http"):
+        return "%s://[::1]:%d" % (scheme, self.server_address[1])
+
+
 class UnixServer(Server):
     address_family = lib.socket.AF_UNIX
 
@@ -142,6 +152,15 @@ def unix_sockets(tap, place):
     tap.equal(server.paths, {"/base/_matrix/app/v1/transactions"}, "with the path of the url")
     os.remove(path)
     fails(tap, place, "a socket that is not there", ["onnect"], "unix://" + path)
+
+
+def ipv6(tap, place):
+    try:
+        server = IPv6Server()
+    except OSError as e:
+        tap.ok(True, "IPv6 # SKIP the machine has none: %s" % e)
+        return
+    arrives(tap, place, server, "IPv6", server.url())
 
 
 def openssl(folder, *args):
@@ -258,6 +277,7 @@ def main():
     place = Place(tap)
     try:
         unix_sockets(tap, place)
+        ipv6(tap, place)
         if shutil.which("openssl"):
             tls(tap, place)
             if shutil.which("nghttpd"):

@@ -680,6 +680,22 @@ receiver_that_is_down_gets_all_when_it_is_up(void **state)
 	assert_int_equal(f->receiver.count, 2);
 }
 
+/* One success, and nothing is waited for any more: a wait would be an hour. */
+static void
+first_success_drains_at_full_speed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->receiver.replies[0] = (struct reply){.status = 500};
+	f->receiver.reply_count = 1;
+	queue(f, "irc", 1000);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	f->config.backoff_min_ms = f->config.backoff_max_ms = 3600 * 1000;
+	RUN_UNTIL(f, waiting(f) == 0);
+	assert_int_equal(f->receiver.count, 11);
+}
+
 static void
 dead_appservice_delays_nobody(void **state)
 {
@@ -729,6 +745,36 @@ silent_appservice_delays_nobody_and_is_given_up_in_time(void **state)
 	RUN_UNTIL(f, status_of(f, "dead")->attempts == 1);
 	assert_non_null(strstr(status_of(f, "dead")->last_error, "timed out"));
 	assert_int_equal(status_of(f, "dead")->last_status, 0);
+	assert_int_equal(close(fd), 0);
+}
+
+/* Nobody takes the connection, and nobody refuses it. */
+static void
+connection_that_does_not_come_is_given_up_in_time(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	uint16_t port;
+	int fd = silent_socket(&port), full[2];
+	size_t i;
+
+	/* A backlog of 0 has room for one. */
+	assert_int_equal(listen(fd, 0), 0);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address.sin_port = htons(port);
+	for (i = 0; i < 2; i++) {
+		full[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(full[i], (struct sockaddr *)&address, sizeof(address));
+	}
+	f->config.connect_timeout_ms = 300;
+	f->config.send_timeout_ms = 3600 * 1000;
+	add_registration(f, "irc", port, "");
+	queue(f, "irc", 1);
+	start(f);
+	RUN_UNTIL(f, status_of(f, "irc")->attempts == 1);
+	assert_non_null(strstr(status_of(f, "irc")->last_error, "Timeout"));
+	for (i = 0; i < 2; i++)
+		assert_int_equal(close(full[i]), 0);
 	assert_int_equal(close(fd), 0);
 }
 
@@ -951,6 +997,46 @@ edit(struct fixture *f, const char *id, enum store_edit how)
 	assert_int_equal(
 	    store_edit(other, "irc", id, how, now_ms(CLOCK_REALTIME), NULL, &f->e), 1);
 	store_close(other);
+}
+
+/* What is no time to come leaves the usual backoff, here of 600 s. */
+static void
+retry_after_that_is_absurd_is_bounded(void **state)
+{
+	static const struct {
+		const char *value;
+		int64_t ms;
+	} rows[] = {
+	    {"99999999999999999999999", 600 * 1000},
+	    {"9223372036854775807", RETRY_AFTER_MAX_MS},
+	    {"Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_MAX_MS},
+	    {"0", 600 * 1000},
+	    {"-5", 600 * 1000},
+	    {"soon", 600 * 1000},
+	    {"", 600 * 1000},
+	    {"Thu, 01 Jan 1970 00:00:00 GMT", 600 * 1000},
+	};
+	struct fixture *f = *state;
+	size_t i;
+
+	f->config.backoff_min_ms = f->config.backoff_max_ms = 600 * 1000;
+	f->receiver.reply_count = sizeof(rows) / sizeof(rows[0]);
+	for (i = 0; i < f->receiver.reply_count; i++)
+		f->receiver.replies[i] = (struct reply){
+		    .status = 503, .header = "Retry-After", .value = rows[i].value};
+	queue(f, "irc", 1);
+	start(f);
+	for (i = 0; i < f->receiver.reply_count; i++) {
+		int64_t before = now_ms(CLOCK_REALTIME), wait;
+
+		if (i > 0)
+			edit(f, NULL, STORE_RETRY);
+		RUN_UNTIL(f,
+		    f->receiver.count == i + 1 && status_of(f, "irc")->next_try_ms > 0);
+		wait = status_of(f, "irc")->next_try_ms - before;
+		if (wait < rows[i].ms - 1500 || wait > rows[i].ms + BOUND_MS)
+			fail_msg("\"%s\" is %lld ms", rows[i].value, (long long)wait);
+	}
 }
 
 static void
@@ -1353,11 +1439,14 @@ main(void)
 	    TEST(retry_after_seconds_is_honoured),
 	    TEST(retry_after_date_is_honoured),
 	    TEST(retry_after_has_a_cap),
+	    TEST(retry_after_that_is_absurd_is_bounded),
 	    TEST(retry_after_counts_on_429_and_503_only),
 	    TEST(wait_goes_on_over_a_restart),
 	    TEST(receiver_that_is_down_gets_all_when_it_is_up),
+	    TEST(first_success_drains_at_full_speed),
 	    TEST(dead_appservice_delays_nobody),
 	    TEST(silent_appservice_delays_nobody_and_is_given_up_in_time),
+	    TEST(connection_that_does_not_come_is_given_up_in_time),
 	    TEST(token_is_in_no_error),
 	    TEST(answer_without_end_is_cut_and_its_status_counts),
 	    TEST(large_body_is_sent_without_asking_first),
