@@ -294,7 +294,9 @@ answer(struct http_request *r, CURLcode code)
 		if (curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_after) ==
 			CURLE_OK &&
 		    retry_after > 0)
-			a.retry_after_ms = (int64_t)retry_after * 1000;
+			a.retry_after_ms = retry_after > INT64_MAX / 1000
+			    ? INT64_MAX
+			    : (int64_t)retry_after * 1000;
 	}
 	(void)curl_multi_remove_handle(r->http->multi, r->easy);
 	r->answered(r->arg, &a);
