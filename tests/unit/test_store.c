@@ -881,8 +881,7 @@ store_is_private(void **state)
 	struct stat st;
 	char wal[320];
 
-	store_close(f->s);
-	assert_int_equal(unlink(f->path), 0);
+	remove_store(f);
 	before = umask(0);
 	f->s = opened(f, STORE_OWN);
 	queue(f, 1, 1, "irc");
