@@ -237,9 +237,6 @@ class Harness:
         """replay --into the guest, with the daemon or without, to its end or not."""
         if not self.fills or self.guest not in self.registered:
             return
-        status = node.look_beside()
-        if status is not None:
-            self.counts["replay --into: ended with %d" % status] += 1
         if node.beside is None:
             node.backfill("guest", self.rng.choice(node.logs))
         elif self.rng.random() < 0.5:
@@ -311,6 +308,9 @@ class Harness:
     def tend(self):
         for node in self.nodes:
             node.tend()
+            status = node.look_beside()
+            if status is not None:
+                self.counts["replay --into: ended with %d" % status] += 1
 
     def goes_on(self, end):
         if self.given.cycles is not None:
@@ -352,6 +352,8 @@ class Harness:
             node.heal()
         if self.guest not in self.registered:
             self.come_back()
+        for node in self.nodes:  # a log is not rotated, nor ends, beside a backfill
+            node.end_beside()
         for log in self.logs():
             log.finish()
         for receiver in self.receivers:
