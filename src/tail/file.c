@@ -35,6 +35,7 @@ file_new(uint64_t generation)
 	f->cp.file = new_key();
 	f->cp.generation = generation;
 	f->cp.last_ts = INT64_MIN;
+	f->blank = true;
 	f->cp.path = xstrdup("");
 	f->fd = -1;
 	return f;
@@ -45,7 +46,7 @@ file_of(const struct checkpoint *cp)
 {
 	struct file *f = xcalloc(1, sizeof(*f));
 
-	f->blank = cp->offset == 0 && cp->id.head_len == 0;
+	f->blank = cp->offset == 0 && !cp->finished;
 	f->cp = *cp;
 	f->cp.path = xstrdup(cp->path != NULL ? cp->path : "");
 	f->fd = -1;
@@ -79,7 +80,7 @@ file_restart(struct file *f)
 {
 	f->cp.id.head_len = 0;
 	lines_begin(&f->lines, 0);
-	f->at_end = false;
+	f->at_end = f->cut = false;
 	/* An error comes again when it is read. */
 	(void)identity_head(f->fd, &f->cp.id);
 }
@@ -163,6 +164,7 @@ file_drop(struct file *f)
 	stream_close(f->stream);
 	f->fd = -1;
 	f->stream = NULL;
+	f->cut = false;
 }
 
 /* ---- is it the one? ------------------------------------------------------------ */
@@ -259,19 +261,27 @@ file_packed(int fd)
 	return n > 0 && stream_is_compressed(head, (size_t)n);
 }
 
+bool
+file_has_head(int fd, const char *path, const struct checkpoint *cp)
+{
+	struct guard head = {.len = cp->id.head_len};
+
+	memcpy(head.hash, cp->id.head, HASH_SIZE);
+	if (head.len == 0)
+		return false;
+	return (file_packed(fd) ? packed_holds(fd, path, 0, &head)
+				: plain_holds(fd, 0, &head)) == HOLDS;
+}
+
 enum file_copy
 file_copied(int fd, const char *path, const struct checkpoint *cp)
 {
-	struct guard head = {.len = cp->id.head_len}, guard = guard_in(cp);
+	const struct guard guard = guard_in(cp);
 	bool packed = file_packed(fd);
 	uint64_t at = cp->offset - guard.len;
 	enum holding answer;
 
-	memcpy(head.hash, cp->id.head, HASH_SIZE);
-	if (head.len == 0)
-		return COPY_NONE;
-	answer = packed ? packed_holds(fd, path, 0, &head) : plain_holds(fd, 0, &head);
-	if (answer != HOLDS)
+	if (!file_has_head(fd, path, cp))
 		return COPY_NONE;
 	answer =
 	    packed ? packed_holds(fd, path, at, &guard) : plain_holds(fd, at, &guard);
@@ -288,8 +298,10 @@ file_is(int fd, const struct checkpoint *cp)
 	struct stat st;
 	int got;
 
+	/* Where nothing of it is to be read, it is not unpacked to its end. */
 	if (file_packed(fd))
-		return file_copied(fd, cp->path, cp) == COPY_WHOLE;
+		return cp->finished ? file_has_head(fd, cp->path, cp)
+				    : file_copied(fd, cp->path, cp) == COPY_WHOLE;
 	if (fstat(fd, &st) == -1)
 		return -1;
 	if ((uint64_t)st.st_size < cp->offset)
@@ -300,29 +312,70 @@ file_is(int fd, const struct checkpoint *cp)
 	return identity_guard(fd, cp->offset, &guard);
 }
 
-/* Are the len bytes at this place the same in both files? */
 static bool
-same_bytes(int a, int b, uint64_t at, size_t len)
+has_bytes(int fd, uint64_t at, const char *p, size_t len)
 {
-	char pa[FINGERPRINT_MAX], pb[FINGERPRINT_MAX];
+	char there[FINGERPRINT_MAX];
 
-	return read_at(a, pa, len, at) == (ssize_t)len &&
-	    read_at(b, pb, len, at) == (ssize_t)len && memcmp(pa, pb, len) == 0;
+	return read_at(fd, there, len, at) == (ssize_t)len && memcmp(there, p, len) == 0;
+}
+
+bool
+file_was_cut(const struct file *f)
+{
+	const struct lines *l = &f->lines;
+	size_t len = l->end < GUARD_MAX ? l->end : GUARD_MAX;
+
+	if (f->cut || file_is(f->fd, &f->cp) == 0)
+		return true;
+	return len > 0 &&
+	    !has_bytes(f->fd, lines_end(l) - len, l->data + l->end - len, len);
+}
+
+static bool
+begins_with_plain(int whole, int fd)
+{
+	char p[FINGERPRINT_MAX];
+	struct stat st;
+	uint64_t size;
+	size_t tail;
+	ssize_t n;
+
+	if (fstat(fd, &st) == -1 || st.st_size == 0)
+		return false;
+	size = (uint64_t)st.st_size;
+	n = read_at(fd, p, sizeof(p), 0);
+	if (n <= 0 || !has_bytes(whole, 0, p, (size_t)n))
+		return false;
+	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
+	n = read_at(fd, p, tail, size - tail);
+	return n == (ssize_t)tail && has_bytes(whole, size - tail, p, tail);
+}
+
+/* Its size is known only at its end, so each piece of it is compared. */
+static bool
+begins_with_packed(int whole, int fd)
+{
+	struct stream *s = stream_from(fd, "", NULL);
+	char p[FINGERPRINT_MAX];
+	uint64_t at = 0;
+	bool same = s != NULL;
+	size_t n;
+
+	do {
+		n = s == NULL ? 0 : read_some(s, p, sizeof(p));
+		same = same && has_bytes(whole, at, p, n);
+		at += n;
+	} while (same && n == sizeof(p));
+	stream_close(s);
+	return same && at > 0;
 }
 
 bool
 file_begins_with(int whole, int fd)
 {
-	struct stat st;
-	uint64_t size;
-	size_t head, tail;
-
-	if (fstat(fd, &st) == -1 || st.st_size == 0)
-		return false;
-	size = (uint64_t)st.st_size;
-	head = size < FINGERPRINT_MAX ? (size_t)size : FINGERPRINT_MAX;
-	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
-	return same_bytes(whole, fd, 0, head) && same_bytes(whole, fd, size - tail, tail);
+	return file_packed(fd) ? begins_with_packed(whole, fd)
+			       : begins_with_plain(whole, fd);
 }
 
 /* ---- taking a source ------------------------------------------------------------- */
@@ -407,6 +460,36 @@ file_take(struct file *f, int fd, const char *path, struct err *e)
 	return 0;
 }
 
+/* The position is the byte offset, and the guard what stands before it. */
+static int
+put_position(struct file *f, uint64_t offset, struct err *e)
+{
+	char p[GUARD_MAX];
+	size_t len = offset < GUARD_MAX ? (size_t)offset : GUARD_MAX;
+	ssize_t n = read_at(f->fd, p, len, offset - len);
+
+	if (n == -1)
+		return err_errno(e, "cannot read %s", f->cp.path);
+	f->pos = f->cp.offset = f->cp.resume = offset;
+	f->here = guard_of(p, n < (ssize_t)len ? 0 : len);
+	put_guard(&f->cp, &f->here);
+	lines_begin(&f->lines, f->pos);
+	f->blank = f->pos == 0;
+	return 0;
+}
+
+/* What can't be read is known by less, or not at all: it is none of ours anyway. */
+void
+file_pass(struct file *f, int fd, const char *path)
+{
+	struct err e;
+
+	if (file_take(f, fd, path, &e) == 0 && f->source == FILE_PLAIN)
+		(void)put_position(f, f->size, &e);
+	f->blank = false;
+	file_finish(f);
+}
+
 /* Where does the line begin that the byte before end belongs to? */
 static int64_t
 line_start(int fd, uint64_t end)
@@ -433,26 +516,14 @@ line_start(int fd, uint64_t end)
 int
 file_to_end(struct file *f, struct err *e)
 {
-	char p[GUARD_MAX];
 	int64_t start;
-	ssize_t n;
-	size_t len;
 
 	if (f->source != FILE_PLAIN)
 		return 0;
 	start = line_start(f->fd, f->size);
 	if (start == -1)
 		return err_errno(e, "cannot read %s", f->cp.path);
-	len = start < GUARD_MAX ? (size_t)start : GUARD_MAX;
-	n = read_at(f->fd, p, len, (uint64_t)start - len);
-	if (n == -1)
-		return err_errno(e, "cannot read %s", f->cp.path);
-	f->pos = f->cp.offset = f->cp.resume = (uint64_t)start;
-	f->here = guard_of(p, n < (ssize_t)len ? 0 : len);
-	put_guard(&f->cp, &f->here);
-	lines_begin(&f->lines, f->pos);
-	f->blank = f->size == 0;
-	return 0;
+	return put_position(f, (uint64_t)start, e);
 }
 
 /* ---- reading ------------------------------------------------------------------------ */
@@ -560,6 +631,7 @@ pass_long_line(struct file *f)
 	const struct lines *l = &f->lines;
 	size_t len = l->start < GUARD_MAX ? l->start : GUARD_MAX;
 
+	f->blank = false;
 	f->pos = lines_start(l);
 	f->here = guard_of(l->data + l->start - len, len);
 	if (f->pos > f->cp.offset) {
@@ -583,10 +655,8 @@ read_plain(struct file *f)
 		return answer;
 	if (fstat(f->fd, &st) == 0)
 		see(f, &st);
-	if (answer == FILE_LINES) {
-		f->blank = false;
+	if (answer == FILE_LINES)
 		grow_head(f);
-	}
 	if (passing && !f->lines.passing)
 		pass_long_line(f);
 	return answer;
@@ -602,7 +672,6 @@ read_packed(struct file *f, struct err *e)
 	if (got == -1)
 		return FILE_BROKEN;
 	lines_added(&f->lines, len);
-	f->blank = f->blank && len == 0;
 	f->at_end = got == 0;
 	return got == 0 ? FILE_AT_END : FILE_LINES;
 }

@@ -32,7 +32,7 @@ enum file_answer {
 	FILE_BROKEN /* it can't be read */
 };
 
-/* The fields may be read; live, held and deadline_ms belong to the log. */
+/* The fields may be read; live, held, gone and deadline_ms belong to the log. */
 struct file {
 	struct file *prev, *next; /* within its log, oldest first */
 	struct checkpoint cp;     /* as of the last chunk that was taken */
@@ -45,9 +45,11 @@ struct file {
 	uint64_t size;     /* as last seen */
 	int64_t mtime_ns;  /* likewise */
 	bool at_end;       /* as of the last read; file_wake forgets it */
-	bool blank;        /* no byte of it was ever read */
+	bool blank;        /* no line of it was read: its bytes are no evidence yet */
+	bool cut;          /* what was read of it does not stand in it any more */
 	bool live;         /* stands at the log's path */
 	bool held;         /* rotated away, read to its end, waits for late writers */
+	bool gone; /* finished, and no longer there, or too old to be remembered */
 	int64_t deadline_ms;
 	uint64_t held_size;    /* its size when it was last held */
 	uint64_t long_counted; /* of lines.long_lines, in the log's figures */
@@ -68,7 +70,7 @@ void file_free(struct file *f);
 
 /* Is there anything to be read from it that was not told, or that is needed again? */
 bool file_unread(const struct file *f);
-/* Nothing was read of it yet: whatever it has for a head now is its head. */
+/* No line of it was read yet: whatever it has for a head now is its head. */
 void file_restart(struct file *f);
 
 /*
@@ -83,6 +85,11 @@ bool file_packed(int fd);
 /* Is the open file what cp says, at cp's position?  1, 0, -1 on error. */
 int file_is(int fd, const struct checkpoint *cp);
 
+/* Was the open plain file truncated, or written anew, since it was read?  As f->cut. */
+bool file_was_cut(const struct file *f);
+/* Does what is open in fd, plain or compressed, begin as the file that cp tells of? */
+bool file_has_head(int fd, const char *path, const struct checkpoint *cp);
+
 enum file_copy {
 	COPY_NONE,
 	COPY_WHOLE, /* holds all that was read of it, and maybe more */
@@ -95,6 +102,8 @@ bool file_begins_with(int whole, int fd);
 
 /* Read from fd (taken) on; packed or not is found out.  0, or -1 on error. */
 int file_take(struct file *f, int fd, const char *path, struct err *e);
+/* fd (taken) is f, and none of it is to be read: it is only remembered. */
+void file_pass(struct file *f, int fd, const char *path);
 /* Begin behind the last complete line that is there now. */
 int file_to_end(struct file *f, struct err *e);
 /* Let the descriptor go; what was read of it stays. */

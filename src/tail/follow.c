@@ -104,9 +104,9 @@ kinship_with(
 		if (identity_same_inode(&facts->id, &f->cp.id) &&
 		    (f->fd != -1 || file_is(fd, &f->cp) == 1))
 			return PIECE;
-		if (f->fd != -1 && file_begins_with(f->fd, fd))
-			return MAYBE_COPY;
-		if (file_copied(fd, path, &f->cp) != COPY_NONE)
+		if (f->fd != -1
+			? file_begins_with(f->fd, fd)
+			: !f->cp.finished && file_copied(fd, path, &f->cp) != COPY_NONE)
 			return MAYBE_COPY;
 	}
 	return STRANGER;

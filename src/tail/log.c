@@ -162,14 +162,25 @@ broken(struct tail_log *log, struct file *f, const struct err *e)
 static void
 cut(struct tail_log *log, struct file *f)
 {
-	if (!f->blank) {
-		log_unhold(log, f);
-		file_drop(f);
-		f->source = FILE_UNSOUGHT;
-		f->live = false;
-	}
+	f->cut = true;
 	listing_forget(log->tail);
 	sight_search(log);
+}
+
+/*
+ * The first line of a new file, read, and not told yet.  Before it was written
+ * others may have been that are elsewhere by now, since we last looked: the file
+ * may have been truncated, or be the next one but one.  A look behind the reading
+ * finds them.
+ */
+static void
+begin_file(struct tail_log *log, struct file *f)
+{
+	if (f->live) {
+		listing_forget(log->tail);
+		sight_search(log);
+	}
+	f->blank = f->lines.whole == f->lines.start;
 }
 
 static enum progress
@@ -186,6 +197,10 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 		count_long_lines(log, f);
 		switch (answer) {
 		case FILE_LINES:
+			if (f->blank) {
+				begin_file(log, f);
+				return READ_CUT;
+			}
 			if (!offer(log, f, &p, budget))
 				return READ_BLOCKED;
 			break;

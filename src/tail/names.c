@@ -24,6 +24,12 @@ names_unpacked_len(const char *name)
 	return len;
 }
 
+bool
+names_packed(const char *name)
+{
+	return name[names_unpacked_len(name)] != '\0';
+}
+
 /* Is p[0..len) a separator and a date, or (where numbers are allowed) ".17"? */
 static bool
 is_stamp(const char *p, size_t len, bool number_too)
@@ -102,28 +108,36 @@ names_rotated(const char *base, const char *name)
 	return ends_anew(base, name, len) || dated_within(base, name, len);
 }
 
-/* The number behind the last dot, -1 where there is none or where it is a date. */
-static long
-number_of(const char *name)
+long
+names_number(const char *base, const char *name)
 {
-	size_t len = names_unpacked_len(name), i = len;
+	size_t len = names_unpacked_len(name), i = strlen(base);
 	long n = 0;
 
-	while (i > 0 && isdigit((unsigned char)name[i - 1]))
-		i--;
-	if (i == len || i == 0 || name[i - 1] != '.' || len - i >= DATE_DIGITS)
+	if (len < i + 2 || len > i + DATE_DIGITS || strncmp(base, name, i) != 0 ||
+	    name[i] != '.')
 		return -1;
-	for (; i < len; i++)
+	for (i++; i < len; i++) {
+		if (!isdigit((unsigned char)name[i]))
+			return -1;
 		n = n * 10 + (name[i] - '0');
+	}
 	return n;
 }
 
-int
-names_older(const char *a, const char *b)
+static size_t
+count_digits(const char *s)
 {
-	long na = number_of(a), nb = number_of(b);
+	size_t n = 0;
 
-	if (na != -1 && nb != -1)
-		return na == nb ? 0 : na > nb ? -1 : 1;
-	return strcmp(a, b);
+	for (; *s != '\0'; s++)
+		if (isdigit((unsigned char)*s))
+			n++;
+	return n;
+}
+
+bool
+names_dated(const char *base, const char *name)
+{
+	return count_digits(name) >= count_digits(base) + DATE_DIGITS;
 }

@@ -19,10 +19,13 @@ unsigned long names_stem_len(const char *base);
 /* Bytes of name without .gz, .zst and the like. */
 unsigned long names_unpacked_len(const char *name);
 
+bool names_packed(const char *name);
+
 /*
- * Which of two pieces is older, by name alone: <0 where a is, >0 where b is.
- * A higher number is older (.2 than .1), an earlier date is older.
+ * How the name of a piece of base tells its age: its number (.2 is older than
+ * .1), -1 where it has none; or a date, and the names' order is that of time.
  */
-int names_older(const char *a, const char *b);
+long names_number(const char *base, const char *name);
+bool names_dated(const char *base, const char *name);
 
 #endif

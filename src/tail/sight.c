@@ -3,6 +3,10 @@
  * truncation the same is done: all that could be a piece of the log is looked
  * at, oldest first; what we know is recognised in it; and what stands between
  * the newest file that we know and the one at the log's path is new.
+ *
+ * So that what is new can be told from what is old, every piece that is there is
+ * remembered: those that were read, and those that stood beside the log when it
+ * was seen for the first time.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,295 +19,43 @@
 #include "base/err.h"
 #include "base/say.h"
 #include "tail/names.h"
+#include "tail/pieces.h"
 #include "tail/state.h"
 
 #define NS_PER_MS 1000000LL
-#define LOOKS_MAX 50 /* at what changes all the time */
-
-/* A file that may be a piece of the log. */
-struct seen {
-	char *path;
-	const char *name;
-	struct file_facts facts;
-	bool live;         /* stands at the log's path */
-	bool half;         /* is being made of another one */
-	bool other;        /* its name is none that rotation makes of the log's */
-	struct file *file; /* which one we know it as */
-};
+#define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
+#define REMEMBERED_MAX                                                                   \
+	32 /* older pieces; what is older than those is known by the order */
 
 struct sight {
 	struct tail_log *log;
-	struct seen *seen; /* oldest first, the live one last */
-	size_t count;
-	int fd;        /* of the live one; -1 where there is none or it was taken */
-	int error;     /* errno, where there is none */
+	struct pieces p;
 	int64_t since; /* what was written to later may be new */
+	/* Files of which we had seen no line, and that are not there as they were. */
+	unsigned begun;
+	uint64_t begun_bytes; /* that we had read of their first lines */
 	bool moved;
 	bool last;  /* whatever we see now must do */
 	bool stale; /* what was seen changed while we looked */
 };
 
-/* ---- what is there ----------------------------------------------------------- */
-
-static void
-see(struct sight *s, const char *path, const struct file_facts *facts, bool live)
-{
-	struct seen *seen;
-
-	s->seen = xreallocarray(s->seen, s->count + 1, sizeof(*s->seen));
-	seen = &s->seen[s->count++];
-	*seen = (struct seen){.path = xstrdup(path), .facts = *facts, .live = live};
-	seen->name = strrchr(seen->path, '/');
-	seen->name = seen->name == NULL ? seen->path : seen->name + 1;
-}
-
-static bool
-is_known_ino(const struct tail_log *log, uint64_t ino)
-{
-	const struct file *f;
-
-	for (f = log->files; f != NULL; f = f->next)
-		if (f->cp.id.ino == ino)
-			return true;
-	return false;
-}
-
-static bool
-is_known(const struct tail_log *log, const struct file_facts *facts)
-{
-	const struct file *f;
-
-	for (f = log->files; f != NULL; f = f->next)
-		if (identity_same_inode(&f->cp.id, &facts->id))
-			return true;
-	return false;
-}
-
-static bool
-is_seen(const struct sight *s, const struct file_facts *facts)
-{
-	size_t i;
-
-	for (i = 0; i < s->count; i++)
-		if (identity_same_inode(&s->seen[i].facts.id, &facts->id))
-			return true;
-	return false;
-}
-
-static void
-see_name(struct sight *s, const struct spot *spot, size_t stem,
-    const struct listing_name *name)
-{
-	struct file_facts facts;
-	bool known, rotated;
-	char *path;
-
-	known = is_known_ino(s->log, name->ino);
-	/* Of the names in a directory of thousands of logs, nearly all end here. */
-	if (!known && strncmp(spot->name, name->name, stem) != 0)
-		return;
-	if (strcmp(spot->name, name->name) == 0)
-		return;
-	rotated = names_rotated(spot->name, name->name);
-	if (!known && !rotated)
-		return;
-	path = xasprintf("%s/%s", spot->dir, name->name);
-	if (identity_stat(path, false, &facts) == 0 && S_ISREG(facts.mode) &&
-	    (rotated ? facts.size > 0 || known : is_known(s->log, &facts)) &&
-	    !is_seen(s, &facts)) {
-		see(s, path, &facts, false);
-		s->seen[s->count - 1].other = !rotated;
-	}
-	free(path);
-}
-
-/* log.1 and log.1.gz side by side: the second is being made of the first. */
-static bool
-is_half_packed(const struct sight *s, const struct seen *seen)
-{
-	size_t len = names_unpacked_len(seen->path), i;
-
-	if (seen->path[len] == '\0')
-		return false;
-	for (i = 0; i < s->count; i++)
-		if (strlen(s->seen[i].path) == len &&
-		    strncmp(seen->path, s->seen[i].path, len) == 0)
-			return true;
-	return false;
-}
-
-static void
-drop_half_packed(struct sight *s)
-{
-	size_t i, kept = 0;
-
-	for (i = 0; i < s->count; i++)
-		s->seen[i].half = is_half_packed(s, &s->seen[i]);
-	for (i = 0; i < s->count; i++) {
-		if (s->seen[i].half)
-			free(s->seen[i].path);
-		else
-			s->seen[kept++] = s->seen[i];
-	}
-	s->count = kept;
-}
-
-/*
- * A file was last written to before the next one was begun, so the times of
- * the last write tell the order; names do where the clock is too coarse.
- */
-static int
-older(const void *pa, const void *pb)
-{
-	const struct seen *a = pa, *b = pb;
-
-	if (a->live != b->live)
-		return a->live ? 1 : -1;
-	if (a->facts.mtime_ns != b->facts.mtime_ns)
-		return a->facts.mtime_ns < b->facts.mtime_ns ? -1 : 1;
-	return names_older(a->name, b->name);
-}
-
-/*
- * Where the file at the log's path stands, links followed: by the next start a
- * link may lead to another directory.
- */
-static char *
-place_of(const struct tail_log *log, const struct file_facts *facts)
-{
-	const struct spot *spot;
-	struct file_facts there;
-	char *path;
-
-	if (log->spot_count < 2)
-		return xstrdup(log->path);
-	spot = &log->spots[log->spot_count - 1];
-	path = xasprintf("%s/%s", spot->dir, spot->name);
-	if (identity_stat(path, false, &there) == 0 &&
-	    identity_same_inode(&there.id, &facts->id))
-		return path;
-	free(path);
-	return xstrdup(log->path);
-}
-
-static void
-see_live(struct sight *s)
-{
-	struct file_facts live;
-	char *path;
-
-	s->fd = file_open_path(s->log->path, &live);
-	s->error = s->fd == -1 ? errno : 0;
-	if (s->fd == -1)
-		return;
-	path = place_of(s->log, &live);
-	see(s, path, &live, true);
-	free(path);
-}
-
-/* A file of the last run, where it was: maybe no link leads there any more. */
-static void
-see_known(struct sight *s)
-{
-	const struct file *f;
-	struct file_facts facts;
-
-	for (f = s->log->files; f != NULL; f = f->next)
-		if (f->source == FILE_UNSOUGHT &&
-		    identity_stat(f->cp.path, false, &facts) == 0 &&
-		    S_ISREG(facts.mode) && identity_same_inode(&facts.id, &f->cp.id) &&
-		    !is_seen(s, &facts)) {
-			see(s, f->cp.path, &facts, false);
-			s->seen[s->count - 1].other = true;
-		}
-}
-
-static void
-gather_once(struct sight *s)
-{
-	const struct listing *l;
-	size_t i, j, stem;
-
-	see_live(s);
-	for (i = 0; i < s->log->spot_count; i++) {
-		l = listing_get(s->log->tail, s->log->spots[i].dir);
-		stem = names_stem_len(s->log->spots[i].name);
-		for (j = 0; j < l->count; j++)
-			see_name(s, &s->log->spots[i], stem, &l->names[j]);
-	}
-	see_known(s);
-	drop_half_packed(s);
-	if (s->count > 0)
-		qsort(s->seen, s->count, sizeof(*s->seen), older);
-}
-
-static void
-forget(struct sight *s)
-{
-	size_t i;
-
-	for (i = 0; i < s->count; i++)
-		free(s->seen[i].path);
-	free(s->seen);
-	s->seen = NULL;
-	s->count = 0;
-	if (s->fd != -1)
-		(void)close(s->fd);
-	s->fd = -1;
-}
-
-static bool
-is_same(const struct sight *a, const struct sight *b)
-{
-	size_t i;
-
-	if (a->count != b->count || (a->fd == -1) != (b->fd == -1))
-		return false;
-	for (i = 0; i < a->count; i++)
-		if (strcmp(a->seen[i].path, b->seen[i].path) != 0 ||
-		    !identity_same_inode(&a->seen[i].facts.id, &b->seen[i].facts.id))
-			return false;
-	return true;
-}
-
-/*
- * While files are being renamed, a directory that is read may show one of them
- * twice and another not at all; and one that was not seen would be taken for
- * lost, or passed over for good.  So it is read until it stays the same; where it
- * did not change for a while, the reading that others made of it will do.
- */
-static void
-gather(struct sight *s)
-{
-	struct sight before;
-	bool same;
-	unsigned i;
-
-	gather_once(s);
-	for (i = 0, same = false; i < LOOKS_MAX && !same; i++) {
-		before = *s;
-		s->seen = NULL;
-		s->count = 0;
-		gather_once(s);
-		same = is_same(&before, s);
-		forget(&before);
-	}
-}
-
 /* ---- what we know of it -------------------------------------------------------- */
 
 static int
-open_seen(struct sight *s, const struct seen *seen, struct file_facts *facts_r)
+open_seen(struct sight *s, struct seen *seen)
 {
-	int fd = file_open_path(seen->path, facts_r);
+	struct file_facts facts;
+	int fd = file_open_path(seen->path, &facts);
 
 	if (fd == -1 && (errno == ENOENT || errno == ENOTDIR))
 		s->stale = true;
-	if (fd != -1 && !identity_same_inode(&facts_r->id, &seen->facts.id)) {
+	if (fd != -1 && !identity_same_inode(&facts.id, &seen->facts.id)) {
 		(void)close(fd);
 		s->stale = true;
 		return -1;
 	}
+	if (fd != -1)
+		seen->facts = facts;
 	return fd;
 }
 
@@ -322,18 +74,34 @@ take(struct sight *s, struct file *f, int fd, const char *path)
 
 /*
  * An open file may have been truncated, and renamed or removed behind that: it
- * would not be known in its own copy.
+ * would not be known in its own copy.  One that nothing was told of begins anew.
  */
 static void
 check_open(struct sight *s, struct file *f)
 {
+	if (!file_was_cut(f))
+		return;
 	if (f->blank) {
+		if (f->lines.end > f->lines.start)
+			s->begun++;
+		s->begun_bytes += f->lines.end - f->lines.start;
 		file_restart(f);
-	} else if (file_is(f->fd, &f->cp) == 0) {
-		log_unhold(s->log, f);
-		file_drop(f);
-		f->source = FILE_UNSOUGHT;
+		return;
 	}
+	log_unhold(s->log, f);
+	file_drop(f);
+	f->source = FILE_UNSOUGHT;
+}
+
+/* A copy is made before the truncation, so that whoever finds this finds that. */
+static void
+check_all(struct sight *s)
+{
+	struct file *f;
+
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->source == FILE_PLAIN)
+			check_open(s, f);
 }
 
 /* An open file keeps its inode: the number alone will do. */
@@ -342,44 +110,73 @@ recognise_open(struct sight *s, struct file *f)
 {
 	size_t i;
 
-	for (i = 0; i < s->count; i++) {
-		if (!identity_same_inode(&s->seen[i].facts.id, &f->cp.id))
+	for (i = 0; i < s->p.count; i++) {
+		if (!identity_same_inode(&s->p.seen[i].facts.id, &f->cp.id))
 			continue;
-		s->seen[i].file = f;
-		file_set_path(f, s->seen[i].path);
+		s->p.seen[i].file = f;
+		file_set_path(f, s->p.seen[i].path);
 	}
+}
+
+/* A finished piece that was recognised before, and is as it was then. */
+static bool
+is_unchanged(const struct file *f, const struct seen *seen)
+{
+	return f->cp.finished && !file_unread(f) && !seen->live &&
+	    f->size == seen->facts.size && f->mtime_ns == seen->facts.mtime_ns;
+}
+
+/* seen was opened as fd (taken), and is f. */
+static void
+found(struct sight *s, struct file *f, struct seen *seen, int fd)
+{
+	seen->file = f;
+	/* One that was finished, and has grown or stands at the path, is written to. */
+	if (seen->live ||
+	    (seen->facts.size > f->cp.offset && seen->facts.size > f->size &&
+		!file_packed(fd)))
+		f->cp.finished = false;
+	if (file_unread(f)) {
+		(void)take(s, f, fd, seen->path);
+		return;
+	}
+	f->size = seen->facts.size;
+	f->mtime_ns = seen->facts.mtime_ns;
+	file_set_path(f, seen->path);
+	(void)close(fd);
 }
 
 /* A file that is not open: by its inode, and by its bytes, for inodes come again. */
 static void
 recognise_closed(struct sight *s, struct file *f)
 {
-	struct file_facts facts;
 	size_t i;
 	int fd;
 
-	for (i = 0; i < s->count; i++) {
-		struct seen *seen = &s->seen[i];
+	for (i = 0; i < s->p.count && !f->gone; i++) {
+		struct seen *seen = &s->p.seen[i];
+		const struct file_facts before = seen->facts;
 
 		if (seen->file != NULL ||
 		    !identity_same_inode(&seen->facts.id, &f->cp.id))
 			continue;
-		fd = open_seen(s, seen, &facts);
+		if (is_unchanged(f, seen)) {
+			seen->file = f;
+			file_set_path(f, seen->path);
+			return;
+		}
+		fd = open_seen(s, seen);
 		if (fd == -1)
 			continue;
-		if (file_is(fd, &f->cp) != 1) {
-			(void)close(fd);
-			continue;
+		if (file_is(fd, &f->cp) == 1) {
+			found(s, f, seen, fd);
+			return;
 		}
-		seen->file = f;
-		/* One that was finished, and has grown or stands at the path, is written to. */
-		if (seen->live || facts.size > f->cp.offset)
-			f->cp.finished = false;
-		if (file_unread(f))
-			(void)take(s, f, fd, seen->path);
-		else
-			(void)close(fd);
-		return;
+		/* Truncated since we looked?  Then so was the copy made. */
+		if (before.size != seen->facts.size ||
+		    before.mtime_ns != seen->facts.mtime_ns)
+			s->stale = true;
+		(void)close(fd);
 	}
 }
 
@@ -389,23 +186,20 @@ is_in_place(const struct sight *s, const struct file *f)
 {
 	size_t i;
 
-	for (i = 0; i < s->count; i++)
-		if (identity_same_inode(&s->seen[i].facts.id, &f->cp.id))
+	for (i = 0; i < s->p.count; i++)
+		if (identity_same_inode(&s->p.seen[i].facts.id, &f->cp.id))
 			return true;
 	return false;
 }
 
 /* What this piece holds of f. */
 static enum file_copy
-copy_of(struct sight *s, const struct seen *seen, const struct file *f, bool *packed_r)
+copy_of(struct sight *s, struct seen *seen, const struct file *f, bool *packed_r)
 {
-	struct file_facts facts;
 	enum file_copy copy;
 	int fd;
 
-	if (seen->file != NULL || seen->live || seen->other)
-		return COPY_NONE;
-	fd = open_seen(s, seen, &facts);
+	fd = open_seen(s, seen);
 	if (fd == -1)
 		return COPY_NONE;
 	copy = file_copied(fd, seen->path, &f->cp);
@@ -417,8 +211,7 @@ copy_of(struct sight *s, const struct seen *seen, const struct file *f, bool *pa
 static bool
 take_copy(struct sight *s, struct file *f, struct seen *seen)
 {
-	struct file_facts facts;
-	int fd = open_seen(s, seen, &facts);
+	int fd = open_seen(s, seen);
 
 	if (fd == -1)
 		return false;
@@ -426,56 +219,156 @@ take_copy(struct sight *s, struct file *f, struct seen *seen)
 	return take(s, f, fd, seen->path) == 0;
 }
 
-/* The pieces from this one on are not of files that are older than f. */
-static size_t
-behind_older(const struct sight *s, const struct file *f)
+/* Where f may stand: behind all files that are older, before all that are newer. */
+static void
+bounds_of(const struct sight *s, const struct file *f, size_t *from_r, size_t *end_r)
 {
 	size_t i;
 
-	for (i = s->count; i-- > 0;)
-		if (s->seen[i].file != NULL &&
-		    s->seen[i].file->cp.generation < f->cp.generation)
-			return i + 1;
-	return 0;
+	*from_r = 0;
+	*end_r = s->p.count;
+	for (i = 0; i < s->p.count; i++) {
+		const struct file *g = s->p.seen[i].file;
+
+		if (g == NULL || g == f || s->p.seen[i].guessed)
+			continue;
+		if (g->cp.generation < f->cp.generation)
+			*from_r = i + 1;
+		else if (!g->blank && *end_r == s->p.count)
+			*end_r = i;
+	}
+}
+
+static bool
+is_unknown(const struct seen *seen)
+{
+	return seen->file == NULL && !seen->live && !seen->other;
+}
+
+/* seen is none that is to be read, and need not be looked into again. */
+static void
+remember(struct sight *s, struct seen *seen)
+{
+	struct tail_log *log = s->log;
+	int fd = open_seen(s, seen);
+	struct file *f;
+
+	if (fd == -1)
+		return;
+	f = file_new(++log->generation);
+	seen->file = f;
+	file_pass(f, fd, seen->path);
+	log_append(log, f);
 }
 
 /*
- * Under another inode: copied before it was truncated, or compressed.  Of two
- * that fit (all that was read were NULs, or a head that they share) the older
- * one behind what we know is it, for the next one is a copy of what came after.
- * True
- * where there is a copy, though it may end before what we read.  Of a file that
- * was removed, plain pieces are mostly no copies: several of them only have its
- * head, as files have that begin with the same words.
+ * Shorter than f's fingerprint: bytes can't tell whether it is the beginning of
+ * f.  What was copied then was last written to about when we read f.
+ */
+static bool
+is_short_copy(const struct sight *s, const struct seen *seen, const struct file *f)
+{
+	return !names_packed(seen->name) && seen->facts.size < f->cp.id.head_len &&
+	    seen->facts.mtime_ns <= s->since + NEAR_NS;
+}
+
+/*
+ * f was truncated in its place.  Its copy, made before that or compressed since,
+ * is the first piece that fits behind the files that are older; the bytes would
+ * not tell it from the next ones, where all have the same head and no more was
+ * read (of NULs, of a banner).  True where there is a copy, though it may end
+ * before what we read; then it is the very first.
  */
 static bool
 find_copy(struct sight *s, struct file *f)
 {
-	bool in_place = is_in_place(s, f), ends_before = false, packed;
-	struct seen *plain = NULL;
-	size_t plains = 0, from = behind_older(s, f), n, i;
+	enum file_copy copy;
+	struct seen *shorter = NULL;
+	bool packed, first = true;
+	size_t i, end;
 
-	for (n = 0; n < s->count; n++) {
-		i = (from + n) % s->count;
-		switch (copy_of(s, &s->seen[i], f, &packed)) {
-		case COPY_WHOLE:
-			if (packed || (in_place && i >= from))
-				return take_copy(s, f, &s->seen[i]);
-			if (i < from)
-				break;
-			plain = &s->seen[i];
-			plains++;
-			break;
-		case COPY_SHORT:
-			ends_before = ends_before || in_place;
-			break;
-		case COPY_NONE:
-			break;
-		}
+	bounds_of(s, f, &i, &end);
+	for (; i < end; i++) {
+		struct seen *seen = &s->p.seen[i];
+
+		if (!is_unknown(seen))
+			continue;
+		copy = copy_of(s, seen, f, &packed);
+		if (copy == COPY_WHOLE)
+			return take_copy(s, f, seen);
+		if (first && (copy == COPY_SHORT || is_short_copy(s, seen, f)))
+			shorter = seen;
+		first = false;
 	}
-	if (plains == 1)
-		return take_copy(s, f, plain);
-	return ends_before;
+	if (shorter == NULL)
+		return false;
+	remember(s, shorter);
+	return true;
+}
+
+/*
+ * f was removed, maybe after it was compressed or copied.  Where several pieces
+ * fit, they only have its head, as files have that begin with the same words;
+ * and where one does, it may be another file all the same, and does not tell
+ * what is older and what newer.
+ */
+static bool
+find_removed(struct sight *s, struct file *f)
+{
+	struct seen *fits = NULL;
+	bool packed;
+	size_t i, end;
+
+	bounds_of(s, f, &i, &end);
+	for (; i < end; i++) {
+		if (!is_unknown(&s->p.seen[i]) ||
+		    copy_of(s, &s->p.seen[i], f, &packed) != COPY_WHOLE)
+			continue;
+		if (fits != NULL)
+			return false;
+		fits = &s->p.seen[i];
+	}
+	if (fits == NULL)
+		return false;
+	fits->guessed = true;
+	return take_copy(s, f, fits);
+}
+
+/* Bytes that only we still hold, for f has no name any more. */
+static uint64_t
+deleted_bytes(const struct file *f)
+{
+	struct stat st;
+
+	if (f->fd == -1 || f->live || fstat(f->fd, &st) == -1 || st.st_nlink > 0 ||
+	    (uint64_t)st.st_size <= lines_end(&f->lines))
+		return 0;
+	return (uint64_t)st.st_size - lines_end(&f->lines);
+}
+
+/* While nothing is read, rotation goes on, and what it deletes would fill the disk. */
+static void
+bound_deleted(struct sight *s)
+{
+	uint64_t bytes, sum = 0;
+	size_t count = 0;
+	struct file *f;
+
+	for (f = log_newest(s->log); f != NULL; f = f == s->log->files ? NULL : f->prev) {
+		bytes = deleted_bytes(f);
+		if (bytes == 0)
+			continue;
+		sum += bytes;
+		if (++count <= DELETED_MAX && sum <= DELETED_MAX_BYTES)
+			continue;
+		log_unhold(s->log, f);
+		file_drop(f);
+		f->source = FILE_LOST;
+		s->moved = true;
+		log_gap(s->log, bytes,
+		    "too much was deleted before it was read, the oldest of it is not "
+		    "held any longer");
+	}
 }
 
 /* What is left of f in memory is told; the rest is gone. */
@@ -500,28 +393,132 @@ lose(struct sight *s, struct file *f, bool copied)
 	}
 }
 
+static bool
+is_live(const struct sight *s, const struct file *f)
+{
+	return s->p.fd != -1 && s->p.seen[s->p.count - 1].file == f;
+}
+
+static bool
+is_recognised(const struct sight *s, const struct file *f)
+{
+	size_t i;
+
+	for (i = 0; i < s->p.count; i++)
+		if (s->p.seen[i].file == f)
+			return true;
+	return false;
+}
+
+/* Pieces before this one are older than one that we know. */
+static size_t
+before_newest(const struct sight *s)
+{
+	size_t end = s->p.count;
+
+	while (end > 0 &&
+	    (s->p.seen[end - 1].file == NULL || s->p.seen[end - 1].live ||
+		s->p.seen[end - 1].guessed))
+		end--;
+	return end;
+}
+
+/*
+ * f was read, or is open, and its name is gone: it may have been compressed.  Of
+ * a file that was read its head is proof enough, among pieces that are older than
+ * another one that we know; from an open one nothing else may differ.
+ */
+static void
+recognise_packed(struct sight *s, struct file *f)
+{
+	size_t i, end, newest = f->fd != -1 ? s->p.count : before_newest(s);
+	bool same;
+	int fd;
+
+	bounds_of(s, f, &i, &end);
+	for (; i < end && i < newest; i++) {
+		struct seen *seen = &s->p.seen[i];
+
+		if (!is_unknown(seen) || !names_packed(seen->name))
+			continue;
+		fd = open_seen(s, seen);
+		if (fd == -1)
+			continue;
+		same = file_packed(fd) &&
+		    (f->fd != -1 ? file_begins_with(f->fd, fd)
+				 : file_has_head(fd, seen->path, &f->cp));
+		if (same && f->fd == -1) {
+			f->cp.id.dev = seen->facts.id.dev;
+			f->cp.id.ino = seen->facts.id.ino;
+			f->cp.id.btime_ns = seen->facts.id.btime_ns;
+			found(s, f, seen, fd);
+			return;
+		}
+		(void)close(fd);
+		if (same) {
+			seen->file = f;
+			return;
+		}
+	}
+}
+
+/* What is to be read, and was not found under its own inode. */
+static void
+recognise_moved(struct sight *s, struct file *f)
+{
+	bool copied = true;
+
+	if (!f->blank)
+		copied = is_in_place(s, f) ? find_copy(s, f) : find_removed(s, f);
+	if (f->source != FILE_UNSOUGHT || (s->stale && !s->last))
+		return;
+	if (!f->blank) {
+		lose(s, f, copied);
+		return;
+	}
+	if (f->cp.id.head_len > 0)
+		s->begun++;
+	f->source = FILE_LOST;
+	f->gone = true;
+}
+
+/* The more was read of a file, the fewer pieces can be taken for it. */
+static struct file *
+most_read(const struct sight *s)
+{
+	struct file *f, *most = NULL;
+
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->source == FILE_UNSOUGHT && file_unread(f) &&
+		    (most == NULL || f->cp.offset > most->cp.offset) &&
+		    !is_recognised(s, f))
+			most = f;
+	return most;
+}
+
 static void
 recognise(struct sight *s)
 {
 	struct file *f;
-	bool copied;
 
 	for (f = s->log->files; f != NULL; f = f->next) {
 		f->live = false;
-		if (f->source == FILE_PLAIN)
-			check_open(s, f);
 		if (f->fd != -1 || f->stream != NULL)
 			recognise_open(s, f);
 		else if (f->source == FILE_UNSOUGHT)
 			recognise_closed(s, f);
 	}
-	for (f = s->log->files; f != NULL; f = f->next) {
-		if (f->source != FILE_UNSOUGHT || !file_unread(f))
-			continue;
-		copied = f->blank || find_copy(s, f);
-		if (f->source == FILE_UNSOUGHT && (!s->stale || s->last))
-			lose(s, f, copied);
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->fd != -1 && !is_recognised(s, f))
+			recognise_packed(s, f);
+	while ((f = most_read(s)) != NULL) {
+		recognise_moved(s, f);
+		if (f->source == FILE_UNSOUGHT)
+			break; /* files come and go: the next look */
 	}
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->source == FILE_UNSOUGHT && !f->gone && !is_recognised(s, f))
+			recognise_packed(s, f);
 }
 
 /* Is there a file that we should have, and do not see? */
@@ -564,89 +561,100 @@ static int64_t
 last_seen_ns(const struct tail_log *log)
 {
 	const struct file *f = anchor_of(log);
-	int64_t since;
 
-	if (log->files == NULL)
-		return log->older_ns;
-	since = f != NULL ? f->mtime_ns : log->files->mtime_ns;
-	if (f != NULL && f->cp.last_ts != INT64_MIN)
-		since = latest(since, f->cp.last_ts * NS_PER_MS);
-	if (f == NULL && log->files->cp.id.btime_ns != 0)
-		since = latest(since, log->files->cp.id.btime_ns);
-	/* What stood in it and was not read yet may have been copied in the same tick. */
-	if (f == NULL && log->files->size > 0)
-		since = latest(since - 1, log->older_ns);
-	return since;
+	if (f == NULL)
+		return INT64_MIN;
+	if (f->cp.last_ts == INT64_MIN)
+		return f->mtime_ns;
+	return latest(f->mtime_ns, f->cp.last_ts * NS_PER_MS);
 }
 
 /*
- * Pieces from this index on were written after the newest one that we know.
- * Where that one is not there any more: those that were written to since.
+ * Pieces from this index on are newer than all that we know.  Where none of
+ * those is there any more, the times must tell.
  */
 static size_t
-first_unseen(const struct sight *s, const struct file *anchor)
+first_unseen(const struct sight *s)
 {
-	size_t i;
+	const struct file *newest = NULL;
+	size_t i, behind = 0;
 
-	for (i = 0; i < s->count; i++)
-		if (anchor != NULL && s->seen[i].file == anchor)
-			return i + 1;
-	if (s->since == INT64_MIN)
-		return s->count; /* what is older and what newer can't be known */
-	for (i = 0; i < s->count && !s->seen[i].live; i++)
-		if (s->seen[i].facts.mtime_ns > s->since)
+	for (i = 0; i < s->p.count; i++) {
+		const struct file *f = s->p.seen[i].file;
+
+		if (f == NULL || f->blank || s->p.seen[i].live || s->p.seen[i].guessed ||
+		    (newest != NULL && newest->cp.generation > f->cp.generation))
+			continue;
+		newest = f;
+		behind = i + 1;
+	}
+	if (newest != NULL)
+		return behind;
+	for (i = 0; i < s->p.count && !s->p.seen[i].live; i++)
+		if (s->p.seen[i].facts.mtime_ns >= s->since)
 			break;
 	return i;
 }
 
-/* The same where f is not open, but was recognised among the pieces. */
+/* Does the piece open in fd hold nothing but the beginning of f, which is there? */
 static bool
-begins_finished(struct sight *s, const struct file *f, int fd, bool *found_r)
+begins(struct sight *s, const struct file *f, int fd)
 {
-	struct file_facts facts;
-	bool same = false;
+	bool same;
 	size_t i;
 	int whole;
 
-	for (i = 0; i < s->count && !*found_r; i++) {
-		if (s->seen[i].file != f)
+	if (f->fd != -1)
+		return file_begins_with(f->fd, fd);
+	for (i = 0; i < s->p.count; i++) {
+		if (s->p.seen[i].file != f)
 			continue;
-		whole = open_seen(s, &s->seen[i], &facts);
+		whole = open_seen(s, &s->p.seen[i]);
 		if (whole == -1)
 			continue;
-		*found_r = true;
 		same = file_begins_with(whole, fd);
 		(void)close(whole);
+		return same;
 	}
-	return same;
+	return false;
 }
 
-/*
- * Do we have what stands in this piece elsewhere?  A file that is there can be
- * compared; of one that is gone its fingerprint and guard must do.
- */
+/* Made before the file at the path was, it is no copy of that, whatever its bytes. */
+static bool
+is_born_before_live(const struct sight *s, const struct seen *seen)
+{
+	const struct file_identity *live = &s->p.seen[s->p.count - 1].facts.id;
+
+	return seen->facts.id.btime_ns != 0 && seen->facts.id.btime_ns < live->btime_ns;
+}
+
+/* Do we have what stands in this piece elsewhere? */
 static bool
 is_copy(struct sight *s, const struct seen *seen, int fd)
 {
-	const struct file *f, *anchor = anchor_of(s->log);
+	bool of_live = s->p.fd != -1 && !is_born_before_live(s, seen);
+	const struct file *f;
 
-	if (s->fd != -1 && file_begins_with(s->fd, fd))
+	if (of_live && file_begins_with(s->p.fd, fd))
 		return true;
-	for (f = s->log->files; f != NULL; f = f->next) {
-		bool found = f->fd != -1;
-
-		if (found ? file_begins_with(f->fd, fd)
-			  : begins_finished(s, f, fd, &found))
+	for (f = s->log->files; f != NULL; f = f->next)
+		if ((of_live || !is_live(s, f)) && begins(s, f, fd))
 			return true;
-		/*
-		 * What comes behind the newest that we know may be a copy of that
-		 * one.  Compared with older ones, a mere equal head would tell.
-		 */
-		if (((!found && f == anchor && is_in_place(s, f)) || file_packed(fd)) &&
-		    file_copied(fd, seen->path, &f->cp) != COPY_NONE)
-			return true;
-	}
 	return false;
+}
+
+/* A file that was read to its end and is not there any more: is this piece made of it? */
+static struct file *
+read_before(const struct sight *s, const struct seen *seen, int fd)
+{
+	struct file *f;
+
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->source == FILE_UNSOUGHT && f->cp.finished && !f->blank &&
+		    !is_recognised(s, f) &&
+		    file_copied(fd, seen->path, &f->cp) == COPY_WHOLE)
+			return f;
+	return NULL;
 }
 
 static struct file *
@@ -663,7 +671,7 @@ add_file(struct sight *s, int fd, const char *path)
 	return f;
 }
 
-/* A file without a byte so far may have come before or behind what is found only now. */
+/* What tells nothing of the order may have come before or behind what is found only now. */
 static void
 put_last(struct tail_log *log, struct file *f)
 {
@@ -682,58 +690,108 @@ was_cut(const struct tail_log *log)
 	const struct file *f;
 
 	for (f = log->files; f != NULL; f = f->next)
-		if (f->source == FILE_PLAIN && !f->blank && file_is(f->fd, &f->cp) == 0)
+		if (f->source == FILE_PLAIN && file_was_cut(f))
 			return true;
 	return false;
+}
+
+/* seen, opened as fd (taken), is newer than all that we know.  Its generation. */
+static uint64_t
+add_piece(struct sight *s, struct seen *seen, int fd)
+{
+	struct file *f = read_before(s, seen, fd);
+
+	if (s->begun > 0)
+		s->begun--;
+	if (f == NULL) {
+		seen->file = add_file(s, fd, seen->path);
+		return s->log->generation;
+	}
+	/* Should it hold more than that, the rest is read. */
+	f->cp.finished = false;
+	f->gone = false;
+	seen->file = f;
+	(void)take(s, f, fd, seen->path);
+	put_last(s->log, f);
+	return s->log->generation;
+}
+
+/*
+ * A file of which we had seen no line is not known in its copy: that is among
+ * what is new, if anywhere.
+ */
+static void
+lose_begun(struct sight *s)
+{
+	if (s->begun > 0)
+		log_gap(s->log, s->begun_bytes,
+		    "the file was truncated or removed, and no copy holds the line that "
+		    "it began with");
+	s->begun = 0;
+	s->begun_bytes = 0;
 }
 
 static void
 add_unseen(struct sight *s)
 {
-	struct file_facts facts;
-	bool copy;
+	uint64_t newest = 0;
 	size_t i;
 	int fd;
 
-	for (i = first_unseen(s, anchor_of(s->log)); i < s->count; i++) {
-		struct seen *seen = &s->seen[i];
+	for (i = first_unseen(s); i < s->p.count; i++) {
+		struct seen *seen = &s->p.seen[i];
 
-		if (seen->file != NULL && seen->file->blank)
+		if (seen->file != NULL && seen->file->cp.generation < newest)
 			put_last(s->log, seen->file);
-		if (seen->file != NULL || seen->live || seen->other)
+		if (seen->file != NULL)
+			newest = seen->file->cp.generation;
+		if (!is_unknown(seen))
 			continue;
-		fd = open_seen(s, seen, &facts);
+		fd = open_seen(s, seen);
 		if (fd == -1 && s->stale && !s->last)
 			return; /* what is newer must not come before it */
 		if (fd == -1)
 			continue;
-		copy = is_copy(s, seen, fd);
-		if (!copy && !s->last && was_cut(s->log)) {
+		if (!s->last && was_cut(s->log)) {
 			s->stale = true;
 			(void)close(fd);
 			return;
 		}
-		if (copy)
+		if (is_copy(s, seen, fd))
 			(void)close(fd);
 		else
-			seen->file = add_file(s, fd, seen->path);
+			newest = add_piece(s, seen, fd);
 	}
+}
+
+/* What is not there any more, or is older than enough others, need not be remembered. */
+static void
+forget_gone(const struct sight *s)
+{
+	struct file *f;
+	size_t count = 0;
+
+	if (s->p.fd == -1 && s->p.count == 0)
+		return; /* the directory is gone, maybe for a moment */
+	for (f = log_newest(s->log); f != NULL; f = f == s->log->files ? NULL : f->prev)
+		if (f->source == FILE_UNSOUGHT && !file_unread(f))
+			f->gone = !is_recognised(s, f) || ++count > REMEMBERED_MAX;
 }
 
 static void
 add_live(struct sight *s, struct file *before)
 {
 	struct tail_log *log = s->log;
-	const struct seen *live = &s->seen[s->count - 1];
+	struct seen *live = &s->p.seen[s->p.count - 1];
 	struct file *f = live->file;
 	struct err e;
 
 	if (f == NULL) {
-		f = add_file(s, s->fd, live->path);
-		s->fd = -1;
+		f = add_file(s, s->p.fd, live->path);
+		live->file = f;
+		s->p.fd = -1;
 		if (f == NULL)
 			return;
-		f->blank = true;
 		if (log->first_sight && log->start == TAIL_START_END &&
 		    file_to_end(f, &e) == -1)
 			say(LOG_ERR, "log=%s %s", log->path, e.text);
@@ -772,12 +830,13 @@ complain(struct tail_log *log, int error)
 
 /* What stands beside a log when it is seen for the first time is none of ours. */
 static void
-pass_older(const struct sight *s)
+pass_older(struct sight *s)
 {
-	size_t i;
+	size_t count = s->p.count - (s->p.count > 0 && s->p.seen[s->p.count - 1].live);
+	size_t i = count > REMEMBERED_MAX ? count - REMEMBERED_MAX : 0;
 
-	for (i = 0; i < s->count && !s->seen[i].live; i++)
-		s->log->older_ns = latest(s->log->older_ns, s->seen[i].facts.mtime_ns);
+	for (; i < count; i++)
+		remember(s, &s->p.seen[i]);
 }
 
 static struct file *
@@ -796,7 +855,8 @@ static bool
 search_once(struct sight *s, struct file *before)
 {
 	s->stale = false;
-	gather(s);
+	check_all(s);
+	pieces_gather(s->log, &s->p);
 	if (s->log->first_sight) {
 		pass_older(s);
 	} else {
@@ -804,12 +864,16 @@ search_once(struct sight *s, struct file *before)
 		if (!s->stale || s->last)
 			add_unseen(s);
 	}
+	s->stale = s->stale || was_cut(s->log);
 	if (s->stale && !s->last)
 		return false;
-	complain(s->log, s->error);
-	s->log->stats.missing = s->fd == -1;
-	if (s->fd != -1)
+	lose_begun(s);
+	complain(s->log, s->p.error);
+	s->log->stats.missing = s->p.fd == -1;
+	if (s->p.fd != -1)
 		add_live(s, before);
+	forget_gone(s);
+	bound_deleted(s);
 	s->log->first_sight = false;
 	return true;
 }
@@ -817,7 +881,7 @@ search_once(struct sight *s, struct file *before)
 void
 sight_search(struct tail_log *log)
 {
-	struct sight s = {.log = log, .fd = -1};
+	struct sight s = {.log = log, .p.fd = -1};
 	struct file *before = live_of(log), *newest = log_newest(log);
 	unsigned looks = 1;
 
@@ -825,11 +889,11 @@ sight_search(struct tail_log *log)
 		before = newest;
 	s.since = last_seen_ns(log);
 	while (!search_once(&s, before)) {
-		forget(&s);
+		pieces_forget(&s.p);
 		listing_forget(log->tail);
 		s.last = ++looks == LOOKS_MAX;
 	}
-	forget(&s);
+	pieces_forget(&s.p);
 	if (s.moved || (before != NULL && !before->live))
 		log->tail->hooks.moved(log->tail->arg, log);
 }
@@ -876,7 +940,7 @@ reopen(struct tail_log *log)
 		return false;
 	}
 	newest->cp.finished = false;
-	path = place_of(log, &facts);
+	path = pieces_place(log, &facts);
 	taken = file_take(newest, fd, path, &e) == 0;
 	free(path);
 	if (!taken)

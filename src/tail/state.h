@@ -60,7 +60,6 @@ struct tail_log {
 	int path_error;  /* errno of the last look at the path, said once */
 	struct file *files;  /* oldest first */
 	uint64_t generation; /* of the newest file ever */
-	int64_t older_ns; /* pieces that were last written to until then are not read */
 	struct spot *spots;
 	size_t spot_count;
 	struct tail_stats stats;

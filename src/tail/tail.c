@@ -74,7 +74,7 @@ tail_hold_until(struct tail *t, int64_t ms)
 
 /* ---- news -------------------------------------------------------------------------- */
 
-/* A file without a byte so far: whether others came before it, a look tells. */
+/* A file of which nothing was told so far: whether others came before it, a look tells. */
 static bool
 needs_look(const struct tail_log *log)
 {
@@ -441,12 +441,15 @@ tail_checkpoints(const struct tail_log *log, struct checkpoint **cps_r, size_t *
 	DL_FOREACH(log->files, f)
 	count++;
 	*cps_r = xcalloc(count, sizeof(**cps_r));
-	*count_r = count;
-	count = 0;
+	*count_r = 0;
 	DL_FOREACH(log->files, f)
 	{
-		struct checkpoint *cp = &(*cps_r)[count++];
+		struct checkpoint *cp = &(*cps_r)[*count_r];
 
+		/* Lost before a line of it was read: nothing is known by it. */
+		if (f->blank && f->gone && f != log_newest(log))
+			continue;
+		(*count_r)++;
 		*cp = f->cp;
 		cp->path = xstrdup(f->cp.path);
 		/* Killed before it is read again, it must be read again all the same. */
@@ -465,7 +468,8 @@ checkpoints_free(struct checkpoint *cps, size_t count)
 }
 
 /*
- * The newest file of which a byte was seen is kept whatever is needed: what
+ * What is still there is remembered, so that it is not taken for something new;
+ * and the newest file of which something was told is, whatever happens: what
  * comes after it is known by it.
  */
 void
@@ -486,7 +490,7 @@ tail_log_needs(struct tail_log *log, uint64_t file)
 	{
 		if (f == needed)
 			return;
-		if (f == anchor || f == log_newest(log) || file_unread(f))
+		if (f == anchor || f == log_newest(log) || file_unread(f) || !f->gone)
 			continue;
 		DL_DELETE(log->files, f);
 		file_free(f);

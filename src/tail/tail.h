@@ -24,6 +24,13 @@ struct tail_log; /* one followed path; owned by tail, valid until tail_free */
 
 #define LINE_MAX_BYTES (1024 * 1024) /* longer lines are passed over and counted */
 
+/*
+ * Files of a log that were deleted before they were read stay on the disk while
+ * they are held open; beyond this the oldest are let go, and counted as a gap.
+ */
+#define DELETED_MAX 64
+#define DELETED_MAX_BYTES (4ULL * 1024 * 1024 * 1024)
+
 enum tail_start { TAIL_START_END, TAIL_START_BEGINNING };
 
 /* Whole lines of one file.  Borrowed: valid only during the call. */

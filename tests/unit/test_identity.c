@@ -192,10 +192,12 @@ static void
 order_of_names(void **state)
 {
 	(void)state;
-	assert_true(names_older("l.2", "l.1") < 0);
-	assert_true(names_older("l.9.gz", "l.10") > 0);
-	assert_int_equal(names_older("l.3.gz", "l.3"), 0);
-	assert_true(names_older("l-20260101", "l-20260102.gz") < 0);
+	assert_int_equal(names_number("l", "l.2"), 2);
+	assert_int_equal(names_number("l", "l.10.gz"), 10);
+	assert_int_equal(names_number("l", "l-20260101.1"), -1);
+	assert_int_equal(names_number("l", "l.20260101"), -1);
+	assert_true(names_dated("l", "l-20260101.gz"));
+	assert_false(names_dated("l1234567", "l1234567.old"));
 }
 
 int
