@@ -167,11 +167,22 @@ cut(struct tail_log *log, struct file *f)
 	sight_search(log);
 }
 
+
+static void
+wake(struct tail_log *log)
+{
+	struct file *f;
+
+	log->wake = false;
+	DL_FOREACH(log->files, f)
+	file_wake(f);
+}
+
 /*
  * The first line of a new file, read, and not told yet.  Before it was written
- * others may have been that are elsewhere by now, since we last looked: the file
- * may have been truncated, or be the next one but one.  A look behind the reading
- * finds them.
+ * others may have been since we last looked: at the end of an older file, or
+ * elsewhere by now, as the file may have been truncated, or be the next one but
+ * one.  A look and a reading behind this one find them.
  */
 static void
 begin_file(struct tail_log *log, struct file *f)
@@ -180,6 +191,7 @@ begin_file(struct tail_log *log, struct file *f)
 		listing_forget(log->tail);
 		sight_search(log);
 	}
+	wake(log);
 	f->blank = f->lines.whole == f->lines.start;
 }
 
@@ -217,16 +229,6 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 }
 
 /* ---- the log --------------------------------------------------------------------- */
-
-static void
-wake(struct tail_log *log)
-{
-	struct file *f;
-
-	log->wake = false;
-	DL_FOREACH(log->files, f)
-	file_wake(f);
-}
 
 /* An older file is read to its end before a newer one is begun. */
 static enum log_turn
