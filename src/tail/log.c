@@ -167,7 +167,6 @@ cut(struct tail_log *log, struct file *f)
 	sight_search(log);
 }
 
-
 static void
 wake(struct tail_log *log)
 {

