@@ -137,9 +137,9 @@ raise_file_limit(void)
 }
 
 /*
- * Open the store, as soon as its server is there: a service that is started
- * together with it, or while it is away, must come up by itself.  What waiting
- * does not mend is an error at once; a signal ends the wait.
+ * Open the store, as soon as its server is there, or nobody holds its file: a
+ * service that is started meanwhile must come up by itself.  What waiting does not
+ * mend is an error at once; a signal ends the wait.
  */
 static int
 open_store(struct run *r, struct err *e)

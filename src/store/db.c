@@ -62,6 +62,7 @@ db_fail(struct db *d, struct err *e)
 			(void)snprintf(
 			    e->text + len, sizeof(e->text) - len, "; %s", ways_on[i].way);
 	}
+	e->passes = kind == SQLITE_BUSY;
 	return -1;
 }
 

@@ -216,8 +216,11 @@ begin_log_anew(struct sqlite *s, const char *path, struct err *e)
 	 */
 	if (db_ask_number(s->db, "PRAGMA wal_checkpoint(RESTART)", &busy, e) == -1)
 		return -1;
-	if (busy != 0)
-		return err_set(e, "the store %s is in use by another program", path);
+	if (busy != 0) {
+		(void)err_set(e, "another program is reading the store %s", path);
+		e->passes = true;
+		return -1;
+	}
 	if (sqlite_begin_here(s, e) == -1)
 		return -1;
 	if (sqlite_commit_here(s, e) == -1) {

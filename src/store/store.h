@@ -46,7 +46,8 @@ bool store_is_url(const char *name);
 /*
  * Open it for the daemon, with STORE_OWN.  While interrupt, a descriptor, can
  * be read, no call waits for a server for longer than about a second.  Where the
- * error passes (err.h), the server is away, and it is worth trying again.
+ * error passes (err.h), the server is away or another program holds the file, and
+ * it is worth trying again.
  */
 struct store *store_open_own(
     const char *name, const char *instance, int interrupt, struct err *e);

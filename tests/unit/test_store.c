@@ -893,6 +893,28 @@ store_is_private(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* A backup that reads for long only makes the daemon wait: it says that this passes. */
+static void
+reader_makes_the_owner_wait(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *reader;
+
+	queue(f, 1, 1, "irc");
+	assert_int_equal(sqlite3_open(f->path, &reader), SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_exec(reader, "BEGIN; SELECT * FROM events", NULL, NULL, NULL),
+	    SQLITE_OK);
+	queue(f, 2, 1, "irc");
+	store_close(f->s);
+	f->s = store_open_own(f->path, INSTANCE, -1, &f->e);
+	assert_null(f->s);
+	assert_true(f->e.passes);
+	assert_non_null(strstr(f->e.text, "another program"));
+	assert_int_equal(sqlite3_close_v2(reader), SQLITE_OK);
+	f->s = opened(f, STORE_OWN);
+}
+
 static void
 newer_schema_is_refused(void **state)
 {
@@ -1522,6 +1544,7 @@ main(void)
 	    BOTH(queues_are_apart),
 	    BOTH(second_owner_is_told_the_pid_of_the_first),
 	    SQLITE(store_is_private),
+	    SQLITE(reader_makes_the_owner_wait),
 	    BOTH(newer_schema_is_refused),
 	    BOTH(foreign_database_is_refused),
 	    SQLITE(garbage_is_refused),
