@@ -34,7 +34,7 @@ is_fresh(const struct listing *l)
 	struct file_facts facts;
 
 	return identity_stat(l->dir, true, &facts) == 0 &&
-	    facts.mtime_ns < l->read_ns - CLOCK_GRAIN_NS;
+	    facts.mtime_ns == l->mtime_ns && facts.mtime_ns < l->read_ns - CLOCK_GRAIN_NS;
 }
 
 /*
@@ -44,6 +44,7 @@ is_fresh(const struct listing *l)
 const struct listing *
 listing_get(struct tail *t, const char *dir)
 {
+	struct file_facts facts;
 	struct dirent *entry;
 	size_t cap = 0;
 	DIR *d;
@@ -55,6 +56,8 @@ listing_get(struct tail *t, const char *dir)
 	t->listing = xcalloc(1, sizeof(*t->listing));
 	t->listing->dir = xstrdup(dir);
 	t->listing->read_ns = now_ns();
+	t->listing->mtime_ns =
+	    identity_stat(dir, true, &facts) == 0 ? facts.mtime_ns : INT64_MAX;
 	d = opendir(dir);
 	if (d == NULL)
 		return t->listing;

@@ -186,10 +186,8 @@ wake(struct tail_log *log)
 static void
 begin_file(struct tail_log *log, struct file *f)
 {
-	if (f->live) {
-		listing_forget(log->tail);
+	if (f->live)
 		sight_search(log);
-	}
 	wake(log);
 	f->blank = f->lines.whole == f->lines.start;
 }

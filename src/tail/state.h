@@ -33,6 +33,7 @@ struct tail_timing {
 struct listing {
 	char *dir;
 	int64_t read_ns;
+	int64_t mtime_ns; /* of the directory, then */
 	struct listing_name {
 		char *name;
 		uint64_t ino;
