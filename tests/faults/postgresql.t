@@ -4,72 +4,16 @@
 Whoever sends is killed, and another takes over; connections are cut, and the
 server is killed.
 """
-import glob
 import os
-import pwd
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 
 import harness
 from harness import lib
+import postgres
 
 RATE = 12000  # bytes a second that each log grows by
 TAKEN_OVER = 15  # seconds; a sender's lock is asked for every two
-
-
-class Server:
-    """A PostgreSQL server; root runs it as the user postgres."""
-
-    def __init__(self, programs):
-        self.programs = programs
-        self.role = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-        self.folder = tempfile.mkdtemp(prefix="hearsay-pg-")
-        if self.role:
-            os.chown(self.folder, self.role.pw_uid, self.role.pw_gid)
-        self.data = os.path.join(self.folder, "data")
-        self.url = "postgresql://postgres@/postgres?host=" + self.folder
-        self.process = None
-        self.down = False
-        self._spawn("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C",
-                    "--auth=trust", "--no-sync", "--no-instructions").wait()
-
-    def _spawn(self, name, *args):
-        def become():
-            if self.role:
-                os.setgroups([])
-                os.setgid(self.role.pw_gid)
-                os.setuid(self.role.pw_uid)
-
-        with open(os.path.join(self.folder, "log"), "ab") as log:
-            return subprocess.Popen([os.path.join(self.programs, name), *args], stdout=log,
-                                    stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
-                                    preexec_fn=become)
-
-    def sql(self, text):
-        return subprocess.run([os.path.join(self.programs, "psql"), "-XAtq", "-c", text, self.url],
-                              capture_output=True, text=True, check=False)
-
-    def start(self):
-        # Processes are killed here, not machines: without syncing it is fast.
-        self.process = self._spawn(
-            "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses=",
-            "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB",
-            "-c", "max_connections=30")
-        lib.wait_for(lambda: self.sql("SELECT 1").returncode == 0, "the server")
-        self.down = False
-
-    def kill(self):
-        self.down = True
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait()
-
-    def remove(self):
-        if self.process and self.process.poll() is None:
-            self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Postgresql(harness.Harness):
@@ -152,33 +96,15 @@ class Postgresql(harness.Harness):
         node.process.send_signal(signal.SIGCONT)
 
 
-def programs():
-    found = [os.path.dirname(p) for p in sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))]
-    which = shutil.which("initdb")
-    return found[-1] if found else which and os.path.dirname(which)
-
-
-def reason():
-    """Why there is no server to be had; None where there is."""
-    if not programs():
-        return "no PostgreSQL server is installed: apt-get install postgresql"
-    if os.geteuid() == 0:
-        try:
-            pwd.getpwnam("postgres")
-        except KeyError:
-            return "root may not run a PostgreSQL server, and there is no user postgres"
-    return None
-
-
 def main():
     given = harness.options()
-    if reason():
-        print("1..0 # SKIP " + reason())
+    if postgres.reason():
+        print("1..0 # SKIP " + postgres.reason())
         return
     tap = lib.Tap()
     with harness.Folder() as folder:
         h = Postgresql(tap, folder, given)
-        h.server = server = Server(programs())
+        h.server = server = postgres.Server()
         try:
             server.start()
             for name in ("one", "two", "three"):
