@@ -311,12 +311,6 @@ stream_skip(struct stream *s, uint64_t count, struct err *e)
 	return got;
 }
 
-bool
-stream_compressed(const struct stream *s)
-{
-	return s->codec != NULL;
-}
-
 uint64_t
 stream_consumed(const struct stream *s)
 {

@@ -22,7 +22,6 @@ int stream_read(struct stream *s, char *p, size_t size, size_t *len_r, struct er
 /* Read and forget count bytes: 1; 0 where the stream ends before; -1 on error. */
 int stream_skip(struct stream *s, uint64_t count, struct err *e);
 
-bool stream_compressed(const struct stream *s);
 /* Bytes taken from the file itself so far. */
 uint64_t stream_consumed(const struct stream *s);
 
