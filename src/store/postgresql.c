@@ -542,7 +542,8 @@ put_file(
 		db_bytes(cp->id.head, HASH_SIZE), db_bits(cp->offset),
 		db_bits(cp->resume), db_number(cp->guard_len),
 		db_bytes(cp->guard, HASH_SIZE), db_number(cp->last_ts),
-		db_number(cp->finished), path_bytes(cp->path == NULL ? "" : cp->path)),
+		db_number(cp->finished), path_bytes(cp->path == NULL ? "" : cp->path),
+		db_bytes(cp->id.prefixes, sizeof(cp->id.prefixes))),
 	    NULL, e);
 }
 
@@ -607,6 +608,8 @@ int
 postgresql_checkpoint(const PGresult *r, int row, struct checkpoint *cp_r,
     const char **path_r, struct err *e)
 {
+	int prefixes;
+
 	memset(cp_r, 0, sizeof(*cp_r));
 	cp_r->file = pq_bits(r, row, 0);
 	cp_r->generation = pq_bits(r, row, 1);
@@ -620,10 +623,14 @@ postgresql_checkpoint(const PGresult *r, int row, struct checkpoint *cp_r,
 	cp_r->last_ts = pq_number(r, row, 11);
 	cp_r->finished = pq_number(r, row, 12) != 0;
 	*path_r = pq_text(r, row, 13);
-	if (PQgetlength(r, row, 6) != HASH_SIZE || PQgetlength(r, row, 10) != HASH_SIZE)
+	prefixes = PQgetlength(r, row, 14);
+	if (PQgetlength(r, row, 6) != HASH_SIZE || PQgetlength(r, row, 10) != HASH_SIZE ||
+	    (prefixes != 0 && prefixes != sizeof(cp_r->id.prefixes)))
 		return err_set(e, "the checkpoint of %s is damaged", *path_r);
 	memcpy(cp_r->id.head, pq_text(r, row, 6), HASH_SIZE);
 	memcpy(cp_r->guard, pq_text(r, row, 10), HASH_SIZE);
+	/* A checkpoint that an older version made has none. */
+	memcpy(cp_r->id.prefixes, pq_text(r, row, 14), (size_t)prefixes);
 	return 0;
 }
 

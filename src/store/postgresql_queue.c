@@ -352,17 +352,17 @@ postgresql_log_statuses(struct store *store, struct arena *a,
 		out = arena_alloc(a, ((size_t)rows + 1) * sizeof(*out));
 	}
 	for (row = 0; row < rows; row++, last = id) {
-		const char *name = pq_text(r, row, 14);
-		const char *health = pq_text(r, row, 18);
+		const char *name = pq_text(r, row, 15);
+		const char *health = pq_text(r, row, 19);
 
-		id = pq_number(r, row, 17);
+		id = pq_number(r, row, 18);
 		if (id != last)
 			out[count++] = (struct store_log_status){
 			    .log = arena_strndup(a, name, strlen(name)),
-			    .read_ms = pq_number(r, row, 15),
-			    .events = pq_bits(r, row, 16),
+			    .read_ms = pq_number(r, row, 16),
+			    .events = pq_bits(r, row, 17),
 			    .health = arena_strndup(a, health, strlen(health)),
-			    .health_ms = pq_number(r, row, 19),
+			    .health_ms = pq_number(r, row, 20),
 			};
 		if (newest_file(r, row, a, &out[count - 1], e) == -1)
 			break;

@@ -9,7 +9,8 @@
 #define LOG_NAMED "(SELECT id FROM logs WHERE instance = $1 AND name = $2)"
 #define FILE_COLUMNS                                                                     \
 	"f.key, f.generation, f.dev, f.ino, f.btime_ns, f.head_len, f.head, "            \
-	"f.\"offset\", f.resume, f.guard_len, f.guard, f.last_ts, f.finished, f.path"
+	"f.\"offset\", f.resume, f.guard_len, f.guard, f.last_ts, f.finished, f.path, "  \
+	"f.prefixes"
 /* As its own instance calls it; a log of another with that one's name before it. */
 #define LOG_SHOWN(n)                                                                     \
 	"CASE l.instance WHEN " n " THEN l.name "                                        \
@@ -71,9 +72,10 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
     [FORGET_FILES] = "DELETE FROM files WHERE log = " LOG_NAMED,
     [ADD_FILE] =
 	"INSERT INTO files (log, key, generation, dev, ino, btime_ns, head_len, head, "
-	"  \"offset\", resume, guard_len, guard, last_ts, finished, path) "
+	"  \"offset\", resume, guard_len, guard, last_ts, finished, path, "
+	"  prefixes) "
 	"VALUES (" LOG_NAMED ", $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-	"  $15, $16)",
+	"  $15, $16, $17)",
     [FILES_OF_LOG] = "SELECT " FILE_COLUMNS " FROM files f WHERE log = " LOG_NAMED
 		     " ORDER BY " OLDEST_FIRST,
 

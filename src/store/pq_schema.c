@@ -130,12 +130,16 @@ static const char version_4[] = "CREATE TABLE senders ("
 				"  turn bigint NOT NULL,"
 				"  released bigint NOT NULL);";
 
+static const char version_5[] = "ALTER TABLE files"
+				"  ADD COLUMN prefixes bytea NOT NULL DEFAULT ''";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
     version_3,
     version_4,
+    version_5,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -139,12 +139,17 @@ static const char version_4[] =
     "  bytes BLOB NOT NULL\n"
     ") STRICT;\n";
 
+static const char version_5[] =
+    "ALTER TABLE files ADD COLUMN -- hashes of the head's prefixes; '': made before\n"
+    "  prefixes BLOB NOT NULL DEFAULT x'';\n";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
     version_2,
     version_3,
     version_4,
+    version_5,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

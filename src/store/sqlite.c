@@ -459,7 +459,8 @@ put_file(struct sqlite *s, const char *log, const struct checkpoint *cp, struct 
 		db_number(cp->id.head_len), db_bytes(cp->id.head, HASH_SIZE),
 		db_bits(cp->offset), db_bits(cp->resume), db_number(cp->guard_len),
 		db_bytes(cp->guard, HASH_SIZE), db_number(cp->last_ts),
-		db_number(cp->finished), db_text(cp->path == NULL ? "" : cp->path)),
+		db_number(cp->finished), db_text(cp->path == NULL ? "" : cp->path),
+		db_bytes(cp->id.prefixes, sizeof(cp->id.prefixes))),
 	    NULL, e);
 }
 
@@ -524,6 +525,21 @@ column_hash(sqlite3_stmt *st, int column, uint8_t hash_r[HASH_SIZE])
 	return 0;
 }
 
+/* Likewise; a checkpoint that an older version made has none. */
+static int
+column_prefixes(sqlite3_stmt *st, int column, struct file_identity *id)
+{
+	const void *p = sqlite3_column_blob(st, column);
+	int len = sqlite3_column_bytes(st, column);
+
+	if (len == 0)
+		return 0;
+	if (p == NULL || len != sizeof(id->prefixes))
+		return -1;
+	memcpy(id->prefixes, p, sizeof(id->prefixes));
+	return 0;
+}
+
 int
 sqlite_checkpoint(
     sqlite3_stmt *st, struct checkpoint *cp_r, const char **path_r, struct err *e)
@@ -542,7 +558,8 @@ sqlite_checkpoint(
 	cp_r->finished = sqlite3_column_int64(st, 12) != 0;
 	*path_r = db_column_text(st, 13);
 	if (column_hash(st, 6, cp_r->id.head) == -1 ||
-	    column_hash(st, 10, cp_r->guard) == -1)
+	    column_hash(st, 10, cp_r->guard) == -1 ||
+	    column_prefixes(st, 14, &cp_r->id) == -1)
 		return err_set(e, "the checkpoint of %s is damaged", *path_r);
 	return 0;
 }

@@ -331,17 +331,17 @@ sqlite_log_statuses(struct store *store, struct arena *a, struct store_log_statu
 	int more = -1;
 
 	while (st != NULL && (more = db_row(s->db, st, e)) == 1) {
-		const char *name = db_column_text(st, 14);
-		const char *health = db_column_text(st, 17);
+		const char *name = db_column_text(st, 15);
+		const char *health = db_column_text(st, 18);
 
 		if (count == 0 || strcmp(out[count - 1].log, name) != 0) {
 			out = grow(a, out, count, sizeof(*out));
 			out[count++] = (struct store_log_status){
 			    .log = arena_strndup(a, name, strlen(name)),
-			    .read_ms = sqlite3_column_int64(st, 15),
-			    .events = db_column_bits(st, 16),
+			    .read_ms = sqlite3_column_int64(st, 16),
+			    .events = db_column_bits(st, 17),
 			    .health = arena_strndup(a, health, strlen(health)),
-			    .health_ms = sqlite3_column_int64(st, 18),
+			    .health_ms = sqlite3_column_int64(st, 19),
 			};
 		}
 		if (newest_file(st, a, &out[count - 1], e) == -1) {

@@ -6,7 +6,7 @@
 #define APPSERVICE_NAMED(n) "(SELECT id FROM appservices WHERE name = " n ")"
 #define FILE_COLUMNS                                                                     \
 	"f.key, f.generation, f.dev, f.ino, f.btime_ns, f.head_len, f.head, f.offset, "  \
-	"f.resume, f.guard_len, f.guard, f.last_ts, f.finished, f.path"
+	"f.resume, f.guard_len, f.guard, f.last_ts, f.finished, f.path, f.prefixes"
 #define WAITS "accepted_ms IS NULL AND dead_ms IS NULL"
 #define AS_IF_NEW                                                                         \
 	"dead_ms = NULL, next_try_ms = 0, attempts = 0, first_try_ms = 0, refusals = 0, " \
@@ -49,9 +49,10 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 	"DELETE FROM files WHERE log = (SELECT id FROM logs WHERE name = ?1)",
     [ADD_FILE] =
 	"INSERT INTO files (log, key, generation, dev, ino, btime_ns, head_len, head, "
-	"  offset, resume, guard_len, guard, last_ts, finished, path) "
+	"  offset, resume, guard_len, guard, last_ts, finished, path, "
+	"  prefixes) "
 	"VALUES ((SELECT id FROM logs WHERE name = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-	"  ?10, ?11, ?12, ?13, ?14, ?15)",
+	"  ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     [FILES_OF_LOG] = "SELECT " FILE_COLUMNS " FROM files f JOIN logs l ON l.id = f.log "
 		     "WHERE l.name = ?1 ORDER BY " OLDEST_FIRST,
 

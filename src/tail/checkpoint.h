@@ -15,12 +15,20 @@
 #define FINGERPRINT_MAX 4096 /* bytes of the head that are hashed at most */
 #define GUARD_MAX 1024       /* bytes before the position that are hashed at most */
 #define HASH_SIZE 16         /* XXH3, 128 bits, canonical byte order */
+#define PREFIX_MIN 4 /* bytes in the shortest prefix; the next has twice as many */
+#define PREFIXES 10
+#define PREFIX_HASH_SIZE 8 /* XXH3, 64 bits, likewise */
 
 struct file_identity {
 	uint64_t dev, ino;
 	int64_t btime_ns;  /* since 1970; 0 where the file system has none */
 	uint32_t head_len; /* bytes of the head in the hash; grows to FINGERPRINT_MAX */
 	uint8_t head[HASH_SIZE];
+	/*
+	 * Of those prefixes that are within head_len, the others are 0: so that a copy
+	 * is known that was made when the head was shorter.
+	 */
+	uint8_t prefixes[PREFIXES][PREFIX_HASH_SIZE];
 };
 
 /*

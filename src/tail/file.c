@@ -261,16 +261,59 @@ file_packed(int fd)
 	return n > 0 && stream_is_compressed(head, (size_t)n);
 }
 
+/* The first len bytes of what is open in fd, plain or compressed, or fewer: the count. */
+static size_t
+head_of(int fd, const char *path, char *p, size_t len)
+{
+	struct stream *s;
+	ssize_t n;
+
+	if (!file_packed(fd)) {
+		n = read_at(fd, p, len, 0);
+		return n == -1 ? 0 : (size_t)n;
+	}
+	s = stream_from(fd, path, NULL);
+	if (s == NULL)
+		return 0;
+	len = read_some(s, p, len);
+	stream_close(s);
+	return len;
+}
+
+static bool
+has_fingerprint(const struct file_identity *id, const char *p, size_t len)
+{
+	struct guard head = {.len = id->head_len};
+
+	memcpy(head.hash, id->head, HASH_SIZE);
+	return head.len > 0 && guard_holds(&head, p, len);
+}
+
 bool
 file_has_head(int fd, const char *path, const struct checkpoint *cp)
 {
-	struct guard head = {.len = cp->id.head_len};
+	char p[FINGERPRINT_MAX];
 
-	memcpy(head.hash, cp->id.head, HASH_SIZE);
-	if (head.len == 0)
-		return false;
-	return (file_packed(fd) ? packed_holds(fd, path, 0, &head)
-				: plain_holds(fd, 0, &head)) == HOLDS;
+	return has_fingerprint(&cp->id, p, head_of(fd, path, p, sizeof(p)));
+}
+
+bool
+file_ends_at(int fd, const char *path, uint64_t offset)
+{
+	char p[FINGERPRINT_MAX];
+
+	return head_of(fd, path, p, sizeof(p)) == offset;
+}
+
+bool
+file_begin_alike(int fd, const char *path, int other, const char *other_path, size_t len)
+{
+	char a[FINGERPRINT_MAX], b[FINGERPRINT_MAX];
+
+	if (len > FINGERPRINT_MAX)
+		len = FINGERPRINT_MAX;
+	return head_of(fd, path, a, len) == len &&
+	    head_of(other, other_path, b, len) == len && memcmp(a, b, len) == 0;
 }
 
 enum file_copy
@@ -279,9 +322,13 @@ file_copied(int fd, const char *path, const struct checkpoint *cp)
 	const struct guard guard = guard_in(cp);
 	bool packed = file_packed(fd);
 	uint64_t at = cp->offset - guard.len;
+	char p[FINGERPRINT_MAX];
+	size_t len = head_of(fd, path, p, sizeof(p));
 	enum holding answer;
 
-	if (!file_has_head(fd, path, cp))
+	if (identity_begins(&cp->id, p, len))
+		return COPY_BRIEF;
+	if (!has_fingerprint(&cp->id, p, len))
 		return COPY_NONE;
 	answer =
 	    packed ? packed_holds(fd, path, at, &guard) : plain_holds(fd, at, &guard);
@@ -397,27 +444,14 @@ take_facts(struct file *f, const struct file_facts *facts)
 	f->mtime_ns = facts->mtime_ns;
 }
 
-/* A piece that is met compressed for the first time gets its fingerprint at once. */
-static void
-see_packed_head(struct file *f, int fd, const char *path)
-{
-	struct stream *s = stream_from(fd, path, NULL);
-	char p[FINGERPRINT_MAX];
-	struct guard head;
-
-	if (s == NULL)
-		return;
-	head = guard_of(p, read_some(s, p, sizeof(p)));
-	f->cp.id.head_len = head.len;
-	memcpy(f->cp.id.head, head.hash, HASH_SIZE);
-	stream_close(s);
-}
-
 static int
 take_packed(struct file *f, int fd, const char *path, struct err *e)
 {
+	char p[FINGERPRINT_MAX];
+
+	/* One that is met compressed for the first time gets its fingerprint at once. */
 	if (f->cp.id.head_len == 0)
-		see_packed_head(f, fd, path);
+		identity_set_head(&f->cp.id, p, head_of(fd, path, p, sizeof(p)));
 	f->stream = stream_from(fd, path, e);
 	(void)close(fd);
 	if (f->stream == NULL)
@@ -475,6 +509,47 @@ put_position(struct file *f, uint64_t offset, struct err *e)
 	put_guard(&f->cp, &f->here);
 	lines_begin(&f->lines, f->pos);
 	f->blank = f->pos == 0;
+	return 0;
+}
+
+/*
+ * The position becomes the end of what is there, so that this is known for f
+ * later.  Lines that were read and not told yet are left as they are: they
+ * stand nowhere else.
+ */
+int
+file_take_shorter(struct file *f, int fd, const char *path, struct err *e)
+{
+	struct file_facts facts;
+	uint64_t again = f->pos;
+
+	f->shorter = true;
+	if (identity_fstat(fd, &facts) == -1) {
+		(void)close(fd);
+		return err_errno(e, "cannot look at %s", path);
+	}
+	if (f->lines.whole > f->lines.start) {
+		file_drop(f);
+		take_facts(f, &facts);
+		file_set_path(f, path);
+		(void)close(fd);
+		f->source = FILE_LOST;
+		return 0;
+	}
+	if (facts.size < f->cp.id.head_len && !file_packed(fd))
+		f->cp.id.head_len = 0;
+	if (file_take(f, fd, path, e) == -1 ||
+	    (f->source == FILE_PLAIN && put_position(f, facts.size, e) == -1))
+		return -1;
+	f->cp.finished = true;
+	if (again >= f->cp.offset) {
+		file_finish(f);
+		return 0;
+	}
+	f->pos = f->cp.resume = again;
+	f->here = guard_of(NULL, 0);
+	if (f->source == FILE_PLAIN)
+		lines_begin(&f->lines, again);
 	return 0;
 }
 
@@ -541,18 +616,13 @@ file_wake(struct file *f)
 static void
 grow_head(struct file *f)
 {
-	struct guard head;
-
 	if (f->cp.id.head_len == FINGERPRINT_MAX || f->size <= f->cp.id.head_len)
 		return;
 	if (f->lines.base > 0 || f->lines.end < f->cp.id.head_len) {
 		(void)identity_head(f->fd, &f->cp.id);
 		return;
 	}
-	head = guard_of(f->lines.data,
-	    f->lines.end < FINGERPRINT_MAX ? f->lines.end : FINGERPRINT_MAX);
-	f->cp.id.head_len = head.len;
-	memcpy(f->cp.id.head, head.hash, HASH_SIZE);
+	identity_set_head(&f->cp.id, f->lines.data, f->lines.end);
 }
 
 /*
@@ -640,6 +710,23 @@ pass_long_line(struct file *f)
 	}
 }
 
+/*
+ * The bytes before the last reading agree; do others, too?  What is read again
+ * begins before the position, where no guard is known: that before the position
+ * tells.  And within a long line of one character all bytes agree: those before
+ * the line tell.
+ */
+static bool
+is_of_another(const struct file *f)
+{
+	const struct guard guard = guard_in(&f->cp);
+
+	if (f->pos < f->cp.offset)
+		return identity_guard(f->fd, f->cp.offset, &guard) == 0;
+	return lines_end(&f->lines) - f->pos > GUARD_MAX &&
+	    identity_guard(f->fd, f->pos, &f->here) == 0;
+}
+
 static enum file_answer
 read_plain(struct file *f)
 {
@@ -653,7 +740,12 @@ read_plain(struct file *f)
 		answer = read_on(f);
 	if (answer == FILE_CUT || answer == FILE_BROKEN)
 		return answer;
-	if (fstat(f->fd, &st) == 0)
+	if (is_of_another(f)) {
+		lines_begin(&f->lines, f->pos);
+		return FILE_CUT;
+	}
+	/* That one was emptied again unread a look must see, not we. */
+	if ((answer == FILE_LINES || !f->blank) && fstat(f->fd, &st) == 0)
 		see(f, &st);
 	if (answer == FILE_LINES)
 		grow_head(f);
@@ -686,12 +778,16 @@ rest_at_end(struct file *f)
 		lines_trim(&f->lines);
 }
 
-/* What is left of a file that can't grow: its last line, whole or not. */
+/*
+ * What is left of a file that can't grow: its last line, whole or not; but for
+ * one that went on where we can't see it.
+ */
 static enum file_answer
 last_rest(struct file *f, struct piece *p_r)
 {
 	p_r->final = true;
-	if (f->lines.data != NULL && !f->lines.passing &&
+	if (f->source != FILE_LOST && !f->shorter && f->lines.data != NULL &&
+	    !f->lines.passing &&
 	    lines_rest(&f->lines, &p_r->data, &p_r->len, &p_r->offset) == 1)
 		return FILE_LINES;
 	return FILE_AT_END;

@@ -47,6 +47,7 @@ struct file {
 	bool at_end;       /* as of the last read; file_wake forgets it */
 	bool blank;        /* no line of it was read: its bytes are no evidence yet */
 	bool cut;          /* what was read of it does not stand in it any more */
+	bool shorter;      /* stands in a copy that ends before what was read of it */
 	bool live;         /* stands at the log's path */
 	bool held;         /* rotated away, read to its end, waits for late writers */
 	bool gone; /* finished, and no longer there, or too old to be remembered */
@@ -90,10 +91,17 @@ bool file_was_cut(const struct file *f);
 /* Does what is open in fd, plain or compressed, begin as the file that cp tells of? */
 bool file_has_head(int fd, const char *path, const struct checkpoint *cp);
 
+/* Has what is open in fd, plain or compressed, no more than these few bytes? */
+bool file_ends_at(int fd, const char *path, uint64_t offset);
+/* Do the two open files begin with the same len bytes, or fewer than FINGERPRINT_MAX? */
+bool file_begin_alike(
+    int fd, const char *path, int other, const char *other_path, size_t len);
+
 enum file_copy {
 	COPY_NONE,
 	COPY_WHOLE, /* holds all that was read of it, and maybe more */
-	COPY_SHORT  /* begins as it does, and ends before its position */
+	COPY_SHORT, /* begins as it does, and ends before its position */
+	COPY_BRIEF  /* likewise, as far as it goes: it is shorter than the fingerprint */
 };
 /* Is what is open in fd, plain or compressed, a copy of the file that cp tells of? */
 enum file_copy file_copied(int fd, const char *path, const struct checkpoint *cp);
@@ -102,6 +110,11 @@ bool file_begins_with(int whole, int fd);
 
 /* Read from fd (taken) on; packed or not is found out.  0, or -1 on error. */
 int file_take(struct file *f, int fd, const char *path, struct err *e);
+/*
+ * Likewise, where fd is a copy that ends before the position: only what is
+ * needed again is read from it, and where nothing is, f is finished.
+ */
+int file_take_shorter(struct file *f, int fd, const char *path, struct err *e);
 /* fd (taken) is f, and none of it is to be read: it is only remembered. */
 void file_pass(struct file *f, int fd, const char *path);
 /* Begin behind the last complete line that is there now. */

@@ -98,15 +98,20 @@ kinship_with(
     const struct tail_log *log, int fd, const char *path, const struct file_facts *facts)
 {
 	const struct file *f;
+	enum file_copy copy;
 
 	DL_FOREACH(log->files, f)
 	{
 		if (identity_same_inode(&facts->id, &f->cp.id) &&
 		    (f->fd != -1 || file_is(fd, &f->cp) == 1))
 			return PIECE;
-		if (f->fd != -1
-			? file_begins_with(f->fd, fd)
-			: !f->cp.finished && file_copied(fd, path, &f->cp) != COPY_NONE)
+		if (f->fd != -1) {
+			if (file_begins_with(f->fd, fd))
+				return MAYBE_COPY;
+			continue;
+		}
+		copy = f->cp.finished ? COPY_NONE : file_copied(fd, path, &f->cp);
+		if (copy == COPY_WHOLE || copy == COPY_SHORT)
 			return MAYBE_COPY;
 	}
 	return STRANGER;

@@ -120,6 +120,45 @@ read_at(int fd, void *p, size_t len, uint64_t offset)
 	return (ssize_t)done;
 }
 
+static void
+hash_prefix(const char *p, size_t len, uint8_t hash_r[PREFIX_HASH_SIZE])
+{
+	XXH64_canonical_t canonical;
+
+	_Static_assert(sizeof(canonical) == PREFIX_HASH_SIZE, "so does that of a prefix");
+	XXH64_canonicalFromHash(&canonical, XXH3_64bits(p, len));
+	memcpy(hash_r, &canonical, PREFIX_HASH_SIZE);
+}
+
+void
+identity_set_head(struct file_identity *id, const char *p, size_t len)
+{
+	struct guard head = guard_of(p, len < FINGERPRINT_MAX ? len : FINGERPRINT_MAX);
+	size_t i, size = PREFIX_MIN;
+
+	id->head_len = head.len;
+	memcpy(id->head, head.hash, HASH_SIZE);
+	memset(id->prefixes, 0, sizeof(id->prefixes));
+	for (i = 0; i < PREFIXES && size <= len; i++, size *= 2)
+		hash_prefix(p, size, id->prefixes[i]);
+}
+
+bool
+identity_begins(const struct file_identity *id, const char *p, size_t len)
+{
+	uint8_t now[PREFIX_HASH_SIZE];
+	size_t i = 0, size = PREFIX_MIN;
+
+	if (len < size || len >= id->head_len)
+		return false;
+	while (i + 1 < PREFIXES && 2 * size <= len) {
+		i++;
+		size *= 2;
+	}
+	hash_prefix(p, size, now);
+	return memcmp(now, id->prefixes[i], PREFIX_HASH_SIZE) == 0;
+}
+
 int
 identity_head(int fd, struct file_identity *id)
 {
@@ -132,9 +171,7 @@ identity_head(int fd, struct file_identity *id)
 	memcpy(head.hash, id->head, HASH_SIZE);
 	if (!guard_holds(&head, p, (size_t)n))
 		return 0;
-	head = guard_of(p, (size_t)n);
-	id->head_len = head.len;
-	memcpy(id->head, head.hash, HASH_SIZE);
+	identity_set_head(id, p, (size_t)n);
 	return 1;
 }
 

@@ -43,6 +43,13 @@ bool identity_same_inode(const struct file_identity *a, const struct file_identi
 struct guard guard_of(const void *p, size_t len);
 bool guard_holds(const struct guard *g, const void *p, size_t len);
 
+/* The fingerprint of a file that begins with these bytes; at most FINGERPRINT_MAX count. */
+void identity_set_head(struct file_identity *id, const char *p, size_t len);
+/*
+ * Does a file of id begin with these bytes, which are fewer than its fingerprint
+ * has?  As far as its longest prefix within them tells; false where there is none.
+ */
+bool identity_begins(const struct file_identity *id, const char *p, size_t len);
 /*
  * Does the head of an open file hash to what id has?  1, 0, or -1 on error
  * (errno).  Where it does and the file has grown, so does the fingerprint in id.

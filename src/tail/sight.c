@@ -24,6 +24,7 @@
 
 #define NS_PER_MS 1000000LL
 #define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
+#define EVIDENCE_MIN 256   /* bytes that two files do not begin with by chance */
 #define REMEMBERED_MAX                                                                   \
 	32 /* older pieces; what is older than those is known by the order */
 
@@ -194,7 +195,7 @@ is_in_place(const struct sight *s, const struct file *f)
 
 /* What this piece holds of f. */
 static enum file_copy
-copy_of(struct sight *s, struct seen *seen, const struct file *f, bool *packed_r)
+copy_of(struct sight *s, struct seen *seen, const struct file *f)
 {
 	enum file_copy copy;
 	int fd;
@@ -203,7 +204,6 @@ copy_of(struct sight *s, struct seen *seen, const struct file *f, bool *packed_r
 	if (fd == -1)
 		return COPY_NONE;
 	copy = file_copied(fd, seen->path, &f->cp);
-	*packed_r = file_packed(fd);
 	(void)close(fd);
 	return copy;
 }
@@ -262,29 +262,71 @@ remember(struct sight *s, struct seen *seen)
 }
 
 /*
- * Shorter than f's fingerprint: bytes can't tell whether it is the beginning of
- * f.  What was copied then was last written to about when we read f.
+ * seen ends before the position: what was read behind that stands nowhere any
+ * more.  Where an unfinished request began in it, that is read again, now or at
+ * the next start.
+ */
+static void
+take_shorter(struct sight *s, struct file *f, struct seen *seen)
+{
+	struct err e;
+	int fd = open_seen(s, seen);
+
+	if (fd == -1)
+		return;
+	seen->file = f;
+	s->moved = true;
+	if (file_take_shorter(f, fd, seen->path, &e) == -1)
+		say(LOG_ERR, "log=%s %s", s->log->path, e.text);
+}
+
+/* Does another piece begin as seen does? */
+static bool
+begins_as_others(struct sight *s, struct seen *seen)
+{
+	int fd = open_seen(s, seen), other;
+	size_t i;
+	bool alike = false;
+
+	for (i = 0; fd != -1 && i < s->p.count && !alike; i++) {
+		if (&s->p.seen[i] == seen)
+			continue;
+		other = open_seen(s, &s->p.seen[i]);
+		if (other == -1)
+			continue;
+		alike = file_begin_alike(
+		    fd, seen->path, other, s->p.seen[i].path, (size_t)seen->facts.size);
+		(void)close(other);
+	}
+	if (fd != -1)
+		(void)close(fd);
+	return alike;
+}
+
+/*
+ * seen begins as a file that was truncated, and ends before its position: is it
+ * a copy of that?  Where files begin alike, as with a banner, the time must
+ * agree, too: such a copy was made before we last read the file.
  */
 static bool
-is_short_copy(const struct sight *s, const struct seen *seen, const struct file *f)
+is_shorter_copy(struct sight *s, struct seen *seen)
 {
-	return !names_packed(seen->name) && seen->facts.size < f->cp.id.head_len &&
-	    seen->facts.mtime_ns <= s->since + NEAR_NS;
+	return seen->facts.mtime_ns <= s->since + NEAR_NS || !begins_as_others(s, seen);
 }
 
 /*
  * f was truncated in its place.  Its copy, made before that or compressed since,
  * is the first piece that fits behind the files that are older; the bytes would
  * not tell it from the next ones, where all have the same head and no more was
- * read (of NULs, of a banner).  True where there is a copy, though it may end
- * before what we read; then it is the very first.
+ * read (of NULs, of a banner).  It may end before what we read, for lines may be
+ * written between the copy and the truncation; of such, the one that agrees in
+ * most is it.  True where there is a copy.
  */
 static bool
 find_copy(struct sight *s, struct file *f)
 {
-	enum file_copy copy;
+	enum file_copy copy, found = COPY_NONE;
 	struct seen *shorter = NULL;
-	bool packed, first = true;
 	size_t i, end;
 
 	bounds_of(s, f, &i, &end);
@@ -293,16 +335,20 @@ find_copy(struct sight *s, struct file *f)
 
 		if (!is_unknown(seen))
 			continue;
-		copy = copy_of(s, seen, f, &packed);
+		copy = copy_of(s, seen, f);
 		if (copy == COPY_WHOLE)
 			return take_copy(s, f, seen);
-		if (first && (copy == COPY_SHORT || is_short_copy(s, seen, f)))
+		if (copy == COPY_NONE || found == COPY_SHORT || !is_shorter_copy(s, seen))
+			continue;
+		if (copy == COPY_SHORT || shorter == NULL ||
+		    seen->facts.size > shorter->facts.size) {
 			shorter = seen;
-		first = false;
+			found = copy;
+		}
 	}
 	if (shorter == NULL)
 		return false;
-	remember(s, shorter);
+	take_shorter(s, f, shorter);
 	return true;
 }
 
@@ -316,13 +362,12 @@ static bool
 find_removed(struct sight *s, struct file *f)
 {
 	struct seen *fits = NULL;
-	bool packed;
 	size_t i, end;
 
 	bounds_of(s, f, &i, &end);
 	for (; i < end; i++) {
 		if (!is_unknown(&s->p.seen[i]) ||
-		    copy_of(s, &s->p.seen[i], f, &packed) != COPY_WHOLE)
+		    copy_of(s, &s->p.seen[i], f) != COPY_WHOLE)
 			continue;
 		if (fits != NULL)
 			return false;
@@ -371,11 +416,27 @@ bound_deleted(struct sight *s)
 	}
 }
 
-/* What is left of f in memory is told; the rest is gone. */
+/* The newest file of which we have seen a byte. */
+static struct file *
+anchor_of(const struct tail_log *log)
+{
+	struct file *f, *anchor = NULL;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (!f->blank)
+			anchor = f;
+	return anchor;
+}
+
+/*
+ * Whole lines of f that are left in memory are told; the rest is gone.  Of a file
+ * behind which another one was begun nothing is wanting, for it was read to its
+ * end before: it was only held for late writers.
+ */
 static void
 lose(struct sight *s, struct file *f, bool copied)
 {
-	uint64_t had = lines_end(&f->lines);
+	uint64_t had = lines_end(&f->lines) - (f->lines.end - f->lines.whole);
 	bool missing = f->size > had;
 
 	s->moved = true;
@@ -386,7 +447,7 @@ lose(struct sight *s, struct file *f, bool copied)
 		    "is known, what completes it may not be");
 		f->pos = f->cp.offset;
 		lines_free(&f->lines);
-	} else if (missing || !copied) {
+	} else if (missing || (!copied && f == anchor_of(s->log))) {
 		log_gap(s->log, missing ? f->size - had : 0,
 		    "the file was truncated, replaced or removed, and no copy holds what "
 		    "was not read of it");
@@ -470,7 +531,7 @@ recognise_moved(struct sight *s, struct file *f)
 
 	if (!f->blank)
 		copied = is_in_place(s, f) ? find_copy(s, f) : find_removed(s, f);
-	if (f->source != FILE_UNSOUGHT || (s->stale && !s->last))
+	if (f->source != FILE_UNSOUGHT || !file_unread(f) || (s->stale && !s->last))
 		return;
 	if (!f->blank) {
 		lose(s, f, copied);
@@ -503,7 +564,7 @@ recognise(struct sight *s)
 
 	for (f = s->log->files; f != NULL; f = f->next) {
 		f->live = false;
-		if (f->fd != -1 || f->stream != NULL)
+		if (f->fd != -1 || f->stream != NULL || f->shorter)
 			recognise_open(s, f);
 		else if (f->source == FILE_UNSOUGHT)
 			recognise_closed(s, f);
@@ -534,18 +595,6 @@ is_wanting(const struct tail_log *log)
 }
 
 /* ---- what is new ------------------------------------------------------------------ */
-
-/* The newest file of which we have seen a byte. */
-static struct file *
-anchor_of(const struct tail_log *log)
-{
-	struct file *f, *anchor = NULL;
-
-	for (f = log->files; f != NULL; f = f->next)
-		if (!f->blank)
-			anchor = f;
-	return anchor;
-}
 
 static int64_t
 latest(int64_t a, int64_t b)
@@ -652,7 +701,9 @@ read_before(const struct sight *s, const struct seen *seen, int fd)
 	for (f = s->log->files; f != NULL; f = f->next)
 		if (f->source == FILE_UNSOUGHT && f->cp.finished && !f->blank &&
 		    !is_recognised(s, f) &&
-		    file_copied(fd, seen->path, &f->cp) == COPY_WHOLE)
+		    file_copied(fd, seen->path, &f->cp) == COPY_WHOLE &&
+		    (f->cp.offset >= EVIDENCE_MIN ||
+			file_ends_at(fd, seen->path, f->cp.offset)))
 			return f;
 	return NULL;
 }
@@ -752,15 +803,17 @@ add_unseen(struct sight *s)
 			return; /* what is newer must not come before it */
 		if (fd == -1)
 			continue;
+		if (is_copy(s, seen, fd)) {
+			(void)close(fd);
+			continue;
+		}
+		/* Of a file that was truncated by now we could not tell. */
 		if (!s->last && was_cut(s->log)) {
 			s->stale = true;
 			(void)close(fd);
 			return;
 		}
-		if (is_copy(s, seen, fd))
-			(void)close(fd);
-		else
-			newest = add_piece(s, seen, fd);
+		newest = add_piece(s, seen, fd);
 	}
 }
 
@@ -894,6 +947,7 @@ sight_search(struct tail_log *log)
 		s.last = ++looks == LOOKS_MAX;
 	}
 	pieces_forget(&s.p);
+	log->stirred = false;
 	if (s.moved || (before != NULL && !before->live))
 		log->tail->hooks.moved(log->tail->arg, log);
 }
@@ -905,8 +959,9 @@ is_as_before(const struct tail_log *log)
 	const struct file *f = live_of(log);
 	struct file_facts facts;
 
-	if (f == NULL || f->source != FILE_PLAIN || is_wanting(log) ||
-	    identity_stat(log->path, true, &facts) == -1 || !S_ISREG(facts.mode))
+	if (f == NULL || f->source != FILE_PLAIN || (f->blank && log->stirred) ||
+	    is_wanting(log) || identity_stat(log->path, true, &facts) == -1 ||
+	    !S_ISREG(facts.mode))
 		return false;
 	return identity_same_inode(&facts.id, &f->cp.id) &&
 	    (!f->blank || (facts.size == 0 && facts.mtime_ns == f->mtime_ns));

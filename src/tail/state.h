@@ -54,11 +54,12 @@ struct tail_log {
 	bool
 	    first_sight; /* nothing is known of the last run, and no look was taken yet */
 	bool look;       /* what stands at the path may have changed */
-	bool wake;       /* there may be more to read */
-	bool queued;     /* for a turn */
-	bool broken;     /* an error in reading was said */
-	bool moved;      /* a file was finished: tell so after the turn */
-	int path_error;  /* errno of the last look at the path, said once */
+	bool stirred;   /* its file was written to, or truncated, since the last search */
+	bool wake;      /* there may be more to read */
+	bool queued;    /* for a turn */
+	bool broken;    /* an error in reading was said */
+	bool moved;     /* a file was finished: tell so after the turn */
+	int path_error; /* errno of the last look at the path, said once */
 	struct file *files;  /* oldest first */
 	uint64_t generation; /* of the newest file ever */
 	struct spot *spots;

@@ -92,8 +92,10 @@ on_file_news(void *arg, const char *dir, const char *name, enum watch_news news)
 	size_t i;
 
 	free(path);
-	for (i = 0; p != NULL && i < p->count; i++)
+	for (i = 0; p != NULL && i < p->count; i++) {
+		p->logs[i]->stirred = true;
 		tail_queue(p->logs[i], news == WATCH_NAMED || needs_look(p->logs[i]));
+	}
 	if (p != NULL)
 		return;
 	t->late = t->late || t->held > 0;

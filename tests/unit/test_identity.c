@@ -146,6 +146,34 @@ fingerprint_grows(void **state)
 	assert_int_equal(close(fd), 0);
 }
 
+/* What is shorter than the fingerprint agrees as far as its longest prefix tells. */
+static void
+shorter_than_the_fingerprint(void **state)
+{
+	char head[FINGERPRINT_MAX], other[FINGERPRINT_MAX];
+	struct file_identity id = {0};
+	size_t i, len;
+
+	(void)state;
+	for (i = 0; i < sizeof(head); i++)
+		head[i] = (char)('a' + i % 23);
+	assert_false(identity_begins(&id, head, 100));
+	identity_set_head(&id, head, sizeof(head));
+	for (len = 0; len < sizeof(head); len++)
+		assert_int_equal(identity_begins(&id, head, len), len >= PREFIX_MIN);
+	assert_false(identity_begins(&id, head, sizeof(head)));
+	for (i = 2 * PREFIX_MIN - 1; i < 2048; i = 2 * i + 1) {
+		memcpy(other, head, sizeof(other));
+		other[i] = 'X'; /* the last byte of a prefix */
+		assert_true(identity_begins(&id, other, i));
+		assert_false(identity_begins(&id, other, i + 1));
+	}
+	identity_set_head(&id, head, 100);
+	assert_true(identity_begins(&id, head, 99));
+	assert_false(identity_begins(&id, head, 100));
+	assert_false(identity_begins(&id, head, 200));
+}
+
 static void
 guard_before_a_position(void **state)
 {
@@ -208,6 +236,7 @@ main(void)
 	    cmocka_unit_test(other_with_the_same_bytes),
 	    cmocka_unit_test(inode_of_another_time),
 	    cmocka_unit_test(fingerprint_grows),
+	    cmocka_unit_test(shorter_than_the_fingerprint),
 	    cmocka_unit_test(guard_before_a_position),
 	    cmocka_unit_test(rotated_names),
 	    cmocka_unit_test(order_of_names),

@@ -402,7 +402,7 @@ migration_waits_for_the_others_to_end(void **state)
 	assert_null(store_open_as(postgres_url(f->server), "second", STORE_OWN, &f->e));
 	assert_non_null(strstr(f->e.text, "stop them all"));
 	queue_now(f, f->s, 1);
-	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 4"));
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 5"));
 	store_close(opened(f, "second"));
 }
 

@@ -378,6 +378,7 @@ checkpoint_of(uint64_t file, uint64_t generation, char *path)
 	};
 
 	memset(cp.id.head, 0xa5, HASH_SIZE);
+	memset(cp.id.prefixes, 0x5a, sizeof(cp.id.prefixes));
 	cp.guard[0] = 1; /* and zeros behind it */
 	return cp;
 }
@@ -390,6 +391,7 @@ assert_checkpoint(const struct checkpoint *is, const struct checkpoint *be)
 	assert_true(is->id.btime_ns == be->id.btime_ns);
 	assert_int_equal(is->id.head_len, be->id.head_len);
 	assert_memory_equal(is->id.head, be->id.head, HASH_SIZE);
+	assert_memory_equal(is->id.prefixes, be->id.prefixes, sizeof(be->id.prefixes));
 	assert_true(is->offset == be->offset && is->resume == be->resume);
 	assert_int_equal(is->guard_len, be->guard_len);
 	assert_memory_equal(is->guard, be->guard, HASH_SIZE);

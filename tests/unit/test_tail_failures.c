@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -620,6 +621,273 @@ piece_half_compressed(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* ---- copies, and what is gone behind them ------------------------------------------ */
+
+static bool
+told_one(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\n") == 0;
+}
+
+/* Written, copied and emptied again within a tick of the clock: its times tell nothing. */
+static void
+emptied_before_the_look(void **state)
+{
+	struct bench *b = *state;
+	struct timespec times[2];
+	struct stat before;
+
+	append(b, "");
+	begin(b);
+	settle(b);
+	assert_int_equal(stat(b->path, &before), 0);
+	append(b, "one\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	times[0] = times[1] = before.st_mtim;
+	assert_int_equal(utimensat(AT_FDCWD, b->path, times, 0), 0);
+	run_until(b, told_one);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* The same, where nobody tells of it, and it is read before it is looked at. */
+static void
+emptied_before_the_reading(void **state)
+{
+	struct bench *b = *state;
+	int fds[4096];
+	size_t count = 0;
+
+	append(b, "");
+	while (count < sizeof(fds) / sizeof(fds[0]) &&
+	    (fds[count] = inotify_init1(IN_CLOEXEC)) != -1)
+		count++;
+	begin(b);
+	while (count > 0)
+		(void)close(fds[--count]);
+	settle(b);
+	wait_for_the_clock(b);
+	append(b, "one\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	tail_queue(b->log, false);
+	(void)log_turn(b->log, LINE_MAX_BYTES);
+	settle(b);
+	assert_told(b, "one\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Killed with a request open, of which the copy has only the beginning. */
+static void
+short_copy_is_read_again(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\nit begins\nhalf a");
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	append(b, " line\n");
+	settle(b);
+	assert_told(b, "one\nit begins\nhalf a line\n");
+	commit(b);
+	b->cps[0].resume = 4;
+	b->keeps_resume = true;
+	crash(b);
+	truncate_to(b, "log", 0);
+	append(b, "it ends\n");
+	begin(b);
+	settle(b);
+	assert_string_equal(b->again.p, "it begins\n");
+	assert_told(b, "one\nit begins\nhalf a line\nit ends\n");
+	assert_int_equal(b->finals, 0);
+	assert_int_equal(b->gaps, 0);
+
+	/* And again, for it is known as what it is. */
+	commit(b);
+	b->cps[0].resume = 4;
+	b->again.len = 0;
+	crash(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(strncmp(b->again.p, "it begins\n", 10), 0);
+	assert_told(b, "one\nit begins\nhalf a line\nit ends\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Truncated before the kill: the copy was found then, and is known behind it. */
+static void
+short_copy_is_known_after_a_kill(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\nit begins\n");
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	append(b, "lost by the tool\n");
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "two\n");
+	settle(b);
+	commit(b);
+	b->cps[0].resume = 4;
+	b->keeps_resume = true;
+	crash(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(strncmp(b->again.p, "it begins\n", 10), 0);
+	assert_told(b, "one\nit begins\nlost by the tool\ntwo\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* An older copy, of half a line, begins as all lines do: the later one agrees in more. */
+static void
+short_copy_beside_a_shorter_one(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "the first line of it\nthe second line\n");
+	begin(b);
+	settle(b);
+	append_name(b, "log.2", "the first");
+	copy(b, "log", "log.1");
+	settle(b);
+	append(b, "lost by the tool\n");
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	settle(b);
+	assert_told(
+	    b, "the first line of it\nthe second line\nlost by the tool\nthree\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* As a server that begins each file with the same words; of the first no copy is left. */
+static void
+short_file_that_begins_as_all_do(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head();
+
+	append(b, head.p);
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	b->told.len = 0;
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, head.p);
+	append(b, "2\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, head.p);
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_int_equal(b->told.len, 2 * head.len + strlen("2\nthree\n"));
+	buf_free(&head);
+}
+
+/* Opened for what it must tell again, and truncated before it is read. */
+static void
+truncated_before_it_is_read_again(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntwo\nthree\n");
+	begin(b);
+	settle(b);
+	commit(b);
+	b->cps[0].resume = 4;
+	b->keeps_resume = true;
+	crash(b);
+	begin(b);
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "four, five, six, seven\n");
+	settle(b);
+	assert_string_equal(b->again.p, "two\nthree\n");
+	assert_told(b, "one\ntwo\nthree\nfour, five, six, seven\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Truncated within a long line of one character, and regrown to one of the same. */
+static void
+regrown_within_a_long_line(void **state)
+{
+	struct bench *b = *state;
+	struct buf line = {0};
+
+	while (line.len < 4 * GUARD_MAX)
+		buf_addc(&line, 'x');
+	append(b, "one\n");
+	append(b, line.p);
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "2wo\n");
+	append(b, line.p);
+	append(b, "yy\n");
+	settle(b);
+	assert_int_equal(strncmp(b->told.p, "one\n2wo\nxxx", 11), 0);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&line);
+}
+
+/* Rotated and read to its end, it was only held for late writers. */
+static void
+held_is_deleted_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log.1");
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_true(told_three(b));
+	assert_int_equal(b->gaps, 0);
+	commit_and_crash(b);
+	delete (b, "log");
+	append(b, "four\n");
+	begin(b);
+	settle(b);
+	assert_true(told_four(b));
+	assert_int_equal(b->gaps, 1);
+}
+
+/* One that was read to its end and deleted had little in it: others begin with that, too. */
+static void
+little_is_no_evidence(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = 0;
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	settle(b);
+	delete (b, "log.1");
+	commit_and_crash(b);
+	move(b, "log", "log.2");
+	append_name(b, "log.1", "one\nmore\n");
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_told(b, "one\ntwo\none\nmore\nthree\n");
+}
+
 int
 main(void)
 {
@@ -645,6 +913,16 @@ main(void)
 	    TEST(just_renamed_under_a_glob),
 	    TEST(link_retargeted_while_down),
 	    TEST(piece_half_compressed),
+	    TEST(emptied_before_the_look),
+	    TEST(emptied_before_the_reading),
+	    TEST(short_copy_is_read_again),
+	    TEST(short_copy_is_known_after_a_kill),
+	    TEST(short_copy_beside_a_shorter_one),
+	    TEST(short_file_that_begins_as_all_do),
+	    TEST(truncated_before_it_is_read_again),
+	    TEST(regrown_within_a_long_line),
+	    TEST(held_is_deleted_while_down),
+	    TEST(little_is_no_evidence),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
