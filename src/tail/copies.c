@@ -1,0 +1,156 @@
+/*
+ * A file that was truncated in its place, or removed: which piece is its copy?
+ */
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/say.h"
+#include "tail/sight.h"
+#include "tail/state.h"
+
+#define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
+
+/* What this piece holds of f. */
+static enum file_copy
+copy_of(struct sight *s, struct seen *seen, const struct file *f)
+{
+	enum file_copy copy;
+	int fd;
+
+	fd = sight_open(s, seen);
+	if (fd == -1)
+		return COPY_NONE;
+	copy = file_copied(fd, seen->path, &f->cp);
+	(void)close(fd);
+	return copy;
+}
+
+static bool
+take_copy(struct sight *s, struct file *f, struct seen *seen)
+{
+	int fd = sight_open(s, seen);
+
+	if (fd == -1)
+		return false;
+	seen->file = f;
+	return sight_take(s, f, fd, seen->path) == 0;
+}
+
+/*
+ * seen ends before the position: what was read behind that stands nowhere any
+ * more.  Where an unfinished request began in it, that is read again, now or at
+ * the next start.
+ */
+static void
+take_shorter(struct sight *s, struct file *f, struct seen *seen)
+{
+	struct err e;
+	int fd = sight_open(s, seen);
+
+	if (fd == -1)
+		return;
+	seen->file = f;
+	s->moved = true;
+	if (file_take_shorter(f, fd, seen->path, &e) == -1)
+		say(LOG_ERR, "log=%s %s", s->log->path, e.text);
+}
+
+/* Does another piece begin as seen does? */
+static bool
+begins_as_others(struct sight *s, struct seen *seen)
+{
+	int fd = sight_open(s, seen), other;
+	size_t i;
+	bool alike = false;
+
+	for (i = 0; fd != -1 && i < s->p.count && !alike; i++) {
+		if (&s->p.seen[i] == seen)
+			continue;
+		other = sight_open(s, &s->p.seen[i]);
+		if (other == -1)
+			continue;
+		alike = file_begin_alike(
+		    fd, seen->path, other, s->p.seen[i].path, (size_t)seen->facts.size);
+		(void)close(other);
+	}
+	if (fd != -1)
+		(void)close(fd);
+	return alike;
+}
+
+/*
+ * seen begins as a file that was truncated, and ends before its position: is it
+ * a copy of that?  Where files begin alike, as with a banner, the time must
+ * agree, too: such a copy was made before we last read the file.
+ */
+static bool
+is_shorter_copy(struct sight *s, struct seen *seen)
+{
+	return seen->facts.mtime_ns <= s->since + NEAR_NS || !begins_as_others(s, seen);
+}
+
+/*
+ * f was truncated in its place.  Its copy, made before that or compressed since,
+ * is the first piece that fits behind the files that are older; the bytes would
+ * not tell it from the next ones, where all have the same head and no more was
+ * read (of NULs, of a banner).  It may end before what we read, for lines may be
+ * written between the copy and the truncation; of such, the one that agrees in
+ * most is it.  True where there is a copy.
+ */
+bool
+copies_find(struct sight *s, struct file *f)
+{
+	enum file_copy copy, found = COPY_NONE;
+	struct seen *shorter = NULL;
+	size_t i, end;
+
+	sight_bounds(s, f, &i, &end);
+	for (; i < end; i++) {
+		struct seen *seen = &s->p.seen[i];
+
+		if (!sight_unknown(seen))
+			continue;
+		copy = copy_of(s, seen, f);
+		if (copy == COPY_WHOLE)
+			return take_copy(s, f, seen);
+		if (copy == COPY_NONE || found == COPY_SHORT || !is_shorter_copy(s, seen))
+			continue;
+		if (copy == COPY_SHORT || shorter == NULL ||
+		    seen->facts.size > shorter->facts.size) {
+			shorter = seen;
+			found = copy;
+		}
+	}
+	if (shorter == NULL)
+		return false;
+	take_shorter(s, f, shorter);
+	return true;
+}
+
+/*
+ * f was removed, maybe after it was compressed or copied.  Where several pieces
+ * fit, they only have its head, as files have that begin with the same words;
+ * and where one does, it may be another file all the same, and does not tell
+ * what is older and what newer.
+ */
+bool
+copies_find_removed(struct sight *s, struct file *f)
+{
+	struct seen *fits = NULL;
+	size_t i, end;
+
+	sight_bounds(s, f, &i, &end);
+	for (; i < end; i++) {
+		if (!sight_unknown(&s->p.seen[i]) ||
+		    copy_of(s, &s->p.seen[i], f) != COPY_WHOLE)
+			continue;
+		if (fits != NULL)
+			return false;
+		fits = &s->p.seen[i];
+	}
+	if (fits == NULL)
+		return false;
+	fits->guessed = true;
+	return take_copy(s, f, fits);
+}
