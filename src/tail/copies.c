@@ -6,22 +6,23 @@
 
 #include "base/err.h"
 #include "base/say.h"
+#include "tail/content.h"
 #include "tail/sight.h"
 #include "tail/state.h"
 
 #define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
 
 /* What this piece holds of f. */
-static enum file_copy
+static enum content_copy
 copy_of(struct sight *s, struct seen *seen, const struct file *f)
 {
-	enum file_copy copy;
+	enum content_copy copy;
 	int fd;
 
 	fd = sight_open(s, seen);
 	if (fd == -1)
 		return COPY_NONE;
-	copy = file_copied(fd, seen->path, &f->cp);
+	copy = content_copied(fd, seen->path, &f->cp);
 	(void)close(fd);
 	return copy;
 }
@@ -70,7 +71,7 @@ begins_as_others(struct sight *s, struct seen *seen)
 		other = sight_open(s, &s->p.seen[i]);
 		if (other == -1)
 			continue;
-		alike = file_begin_alike(
+		alike = content_begin_alike(
 		    fd, seen->path, other, s->p.seen[i].path, (size_t)seen->facts.size);
 		(void)close(other);
 	}
@@ -101,7 +102,7 @@ is_shorter_copy(struct sight *s, struct seen *seen)
 bool
 copies_find(struct sight *s, struct file *f)
 {
-	enum file_copy copy, found = COPY_NONE;
+	enum content_copy copy, found = COPY_NONE;
 	struct seen *shorter = NULL;
 	size_t i, end;
 

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "tail/content.h"
 #include "tail/stream.h"
 #include "tail/tail.h"
 
@@ -167,17 +168,6 @@ file_drop(struct file *f)
 	f->cut = false;
 }
 
-/* ---- is it the one? ------------------------------------------------------------ */
-
-static struct guard
-guard_in(const struct checkpoint *cp)
-{
-	struct guard g = {.len = cp->guard_len};
-
-	memcpy(g.hash, cp->guard, HASH_SIZE);
-	return g;
-}
-
 static void
 put_guard(struct checkpoint *cp, const struct guard *g)
 {
@@ -185,187 +175,7 @@ put_guard(struct checkpoint *cp, const struct guard *g)
 	memcpy(cp->guard, g->hash, HASH_SIZE);
 }
 
-enum holding { HOLDS, DIFFERS, ENDS_BEFORE };
-
-static enum holding
-plain_holds(int fd, uint64_t at, const struct guard *g)
-{
-	char p[FINGERPRINT_MAX];
-	struct stat st;
-	ssize_t n;
-
-	if (g->len > sizeof(p) || fstat(fd, &st) == -1)
-		return DIFFERS;
-	if ((uint64_t)st.st_size < at + g->len)
-		return ENDS_BEFORE;
-	n = read_at(fd, p, g->len, at);
-	return n != -1 && guard_holds(g, p, (size_t)n) ? HOLDS : DIFFERS;
-}
-
-/* A compressed file can't be looked into elsewhere than from its beginning. */
-static struct stream *
-stream_from(int fd, const char *path, struct err *e)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-	if (copy == -1 || lseek(copy, 0, SEEK_SET) == -1) {
-		(void)err_errno(e, "cannot read %s", path);
-		if (copy != -1)
-			(void)close(copy);
-		return NULL;
-	}
-	return stream_open(copy, path, e);
-}
-
-/* Up to len bytes; the count. */
-static size_t
-read_some(struct stream *s, char *p, size_t len)
-{
-	size_t done = 0, n;
-	int got = 1;
-
-	while (done < len && got == 1) {
-		got = stream_read(s, p + done, len - done, &n, NULL);
-		done += n;
-	}
-	return done;
-}
-
-static enum holding
-packed_holds(int fd, const char *path, uint64_t at, const struct guard *g)
-{
-	struct stream *s = stream_from(fd, path, NULL);
-	enum holding answer = DIFFERS;
-	char p[FINGERPRINT_MAX];
-	int got;
-
-	if (s == NULL || g->len > sizeof(p))
-		goto close;
-	got = stream_skip(s, at, NULL);
-	if (got == 0 || (got == 1 && read_some(s, p, g->len) < g->len))
-		answer = ENDS_BEFORE;
-	else if (got == 1 && guard_holds(g, p, g->len))
-		answer = HOLDS;
-
-close:
-	stream_close(s);
-	return answer;
-}
-
-bool
-file_packed(int fd)
-{
-	char head[8];
-	ssize_t n = read_at(fd, head, sizeof(head), 0);
-
-	return n > 0 && stream_is_compressed(head, (size_t)n);
-}
-
-/* The first len bytes of what is open in fd, plain or compressed, or fewer: the count. */
-static size_t
-head_of(int fd, const char *path, char *p, size_t len)
-{
-	struct stream *s;
-	ssize_t n;
-
-	if (!file_packed(fd)) {
-		n = read_at(fd, p, len, 0);
-		return n == -1 ? 0 : (size_t)n;
-	}
-	s = stream_from(fd, path, NULL);
-	if (s == NULL)
-		return 0;
-	len = read_some(s, p, len);
-	stream_close(s);
-	return len;
-}
-
-static bool
-has_fingerprint(const struct file_identity *id, const char *p, size_t len)
-{
-	struct guard head = {.len = id->head_len};
-
-	memcpy(head.hash, id->head, HASH_SIZE);
-	return head.len > 0 && guard_holds(&head, p, len);
-}
-
-bool
-file_has_head(int fd, const char *path, const struct checkpoint *cp)
-{
-	char p[FINGERPRINT_MAX];
-
-	return has_fingerprint(&cp->id, p, head_of(fd, path, p, sizeof(p)));
-}
-
-bool
-file_ends_at(int fd, const char *path, uint64_t offset)
-{
-	char p[FINGERPRINT_MAX];
-
-	return head_of(fd, path, p, sizeof(p)) == offset;
-}
-
-bool
-file_begin_alike(int fd, const char *path, int other, const char *other_path, size_t len)
-{
-	char a[FINGERPRINT_MAX], b[FINGERPRINT_MAX];
-
-	if (len > FINGERPRINT_MAX)
-		len = FINGERPRINT_MAX;
-	return head_of(fd, path, a, len) == len &&
-	    head_of(other, other_path, b, len) == len && memcmp(a, b, len) == 0;
-}
-
-enum file_copy
-file_copied(int fd, const char *path, const struct checkpoint *cp)
-{
-	const struct guard guard = guard_in(cp);
-	bool packed = file_packed(fd);
-	uint64_t at = cp->offset - guard.len;
-	char p[FINGERPRINT_MAX];
-	size_t len = head_of(fd, path, p, sizeof(p));
-	enum holding answer;
-
-	if (identity_begins(&cp->id, p, len))
-		return COPY_BRIEF;
-	if (!has_fingerprint(&cp->id, p, len))
-		return COPY_NONE;
-	answer =
-	    packed ? packed_holds(fd, path, at, &guard) : plain_holds(fd, at, &guard);
-	if (answer == DIFFERS)
-		return COPY_NONE;
-	return answer == HOLDS ? COPY_WHOLE : COPY_SHORT;
-}
-
-int
-file_is(int fd, const struct checkpoint *cp)
-{
-	struct file_identity id = cp->id;
-	const struct guard guard = guard_in(cp);
-	struct stat st;
-	int got;
-
-	/* Where nothing of it is to be read, it is not unpacked to its end. */
-	if (file_packed(fd))
-		return cp->finished ? file_has_head(fd, cp->path, cp)
-				    : file_copied(fd, cp->path, cp) == COPY_WHOLE;
-	if (fstat(fd, &st) == -1)
-		return -1;
-	if ((uint64_t)st.st_size < cp->offset)
-		return 0;
-	got = identity_head(fd, &id);
-	if (got != 1)
-		return got;
-	return identity_guard(fd, cp->offset, &guard);
-}
-
-static bool
-has_bytes(int fd, uint64_t at, const char *p, size_t len)
-{
-	char there[FINGERPRINT_MAX];
-
-	return read_at(fd, there, len, at) == (ssize_t)len && memcmp(there, p, len) == 0;
-}
+/* ---- is it as it was? ------------------------------------------------------------ */
 
 bool
 file_was_cut(const struct file *f)
@@ -373,56 +183,10 @@ file_was_cut(const struct file *f)
 	const struct lines *l = &f->lines;
 	size_t len = l->end < GUARD_MAX ? l->end : GUARD_MAX;
 
-	if (f->cut || file_is(f->fd, &f->cp) == 0)
+	if (f->cut || content_is(f->fd, &f->cp) == 0)
 		return true;
 	return len > 0 &&
-	    !has_bytes(f->fd, lines_end(l) - len, l->data + l->end - len, len);
-}
-
-static bool
-begins_with_plain(int whole, int fd)
-{
-	char p[FINGERPRINT_MAX];
-	struct stat st;
-	uint64_t size;
-	size_t tail;
-	ssize_t n;
-
-	if (fstat(fd, &st) == -1 || st.st_size == 0)
-		return false;
-	size = (uint64_t)st.st_size;
-	n = read_at(fd, p, sizeof(p), 0);
-	if (n <= 0 || !has_bytes(whole, 0, p, (size_t)n))
-		return false;
-	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
-	n = read_at(fd, p, tail, size - tail);
-	return n == (ssize_t)tail && has_bytes(whole, size - tail, p, tail);
-}
-
-/* Its size is known only at its end, so each piece of it is compared. */
-static bool
-begins_with_packed(int whole, int fd)
-{
-	struct stream *s = stream_from(fd, "", NULL);
-	char p[FINGERPRINT_MAX];
-	uint64_t at = 0;
-	bool same = s != NULL;
-	size_t n;
-
-	do {
-		n = s == NULL ? 0 : read_some(s, p, sizeof(p));
-		same = same && has_bytes(whole, at, p, n);
-		at += n;
-	} while (same && n == sizeof(p));
-	stream_close(s);
-	return same && at > 0;
-}
-
-bool
-file_begins_with(int whole, int fd)
-{
-	return file_packed(fd) ? begins_with_packed(whole, fd)
-			       : begins_with_plain(whole, fd);
+	    !content_has_bytes(f->fd, lines_end(l) - len, l->data + l->end - len, len);
 }
 
 /* ---- taking a source ------------------------------------------------------------- */
@@ -451,8 +215,8 @@ take_packed(struct file *f, int fd, const char *path, struct err *e)
 
 	/* One that is met compressed for the first time gets its fingerprint at once. */
 	if (f->cp.id.head_len == 0)
-		identity_set_head(&f->cp.id, p, head_of(fd, path, p, sizeof(p)));
-	f->stream = stream_from(fd, path, e);
+		identity_set_head(&f->cp.id, p, content_head(fd, path, p, sizeof(p)));
+	f->stream = content_stream(fd, path, e);
 	(void)close(fd);
 	if (f->stream == NULL)
 		return -1;
@@ -482,10 +246,10 @@ file_take(struct file *f, int fd, const char *path, struct err *e)
 	take_facts(f, &facts);
 	file_set_path(f, path);
 	f->at_end = false;
-	f->here = f->pos == f->cp.offset ? guard_in(&f->cp) : guard_of(NULL, 0);
+	f->here = f->pos == f->cp.offset ? content_guard(&f->cp) : guard_of(NULL, 0);
 	lines_free(&f->lines);
 	lines_begin(&f->lines, f->pos);
-	if (file_packed(fd))
+	if (content_packed(fd))
 		return take_packed(f, fd, path, e);
 	f->fd = fd;
 	f->source = FILE_PLAIN;
@@ -536,7 +300,7 @@ file_take_shorter(struct file *f, int fd, const char *path, struct err *e)
 		f->source = FILE_LOST;
 		return 0;
 	}
-	if (facts.size < f->cp.id.head_len && !file_packed(fd))
+	if (facts.size < f->cp.id.head_len && !content_packed(fd))
 		f->cp.id.head_len = 0;
 	if (file_take(f, fd, path, e) == -1 ||
 	    (f->source == FILE_PLAIN && put_position(f, facts.size, e) == -1))
@@ -719,7 +483,7 @@ pass_long_line(struct file *f)
 static bool
 is_of_another(const struct file *f)
 {
-	const struct guard guard = guard_in(&f->cp);
+	const struct guard guard = content_guard(&f->cp);
 
 	if (f->pos < f->cp.offset)
 		return identity_guard(f->fd, f->cp.offset, &guard) == 0;

@@ -81,33 +81,8 @@ void file_restart(struct file *f);
  */
 int file_open_path(const char *path, struct file_facts *facts_r);
 
-/* Is the open file compressed? */
-bool file_packed(int fd);
-/* Is the open file what cp says, at cp's position?  1, 0, -1 on error. */
-int file_is(int fd, const struct checkpoint *cp);
-
 /* Was the open plain file truncated, or written anew, since it was read?  As f->cut. */
 bool file_was_cut(const struct file *f);
-/* Does what is open in fd, plain or compressed, begin as the file that cp tells of? */
-bool file_has_head(int fd, const char *path, const struct checkpoint *cp);
-
-/* Has what is open in fd, plain or compressed, no more than these few bytes? */
-bool file_ends_at(int fd, const char *path, uint64_t offset);
-/* Do the two open files begin with the same len bytes, or fewer than FINGERPRINT_MAX? */
-bool file_begin_alike(
-    int fd, const char *path, int other, const char *other_path, size_t len);
-
-enum file_copy {
-	COPY_NONE,
-	COPY_WHOLE, /* holds all that was read of it, and maybe more */
-	COPY_SHORT, /* begins as it does, and ends before its position */
-	COPY_BRIEF  /* likewise, as far as it goes: it is shorter than the fingerprint */
-};
-/* Is what is open in fd, plain or compressed, a copy of the file that cp tells of? */
-enum file_copy file_copied(int fd, const char *path, const struct checkpoint *cp);
-/* Does the file open in fd hold nothing but the beginning of the one open in whole? */
-bool file_begins_with(int whole, int fd);
-
 /* Read from fd (taken) on; packed or not is found out.  0, or -1 on error. */
 int file_take(struct file *f, int fd, const char *path, struct err *e);
 /*

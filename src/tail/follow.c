@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "base/err.h"
+#include "tail/content.h"
 #include "tail/names.h"
 #include "tail/state.h"
 #include "tail/watch.h"
@@ -98,19 +99,19 @@ kinship_with(
     const struct tail_log *log, int fd, const char *path, const struct file_facts *facts)
 {
 	const struct file *f;
-	enum file_copy copy;
+	enum content_copy copy;
 
 	DL_FOREACH(log->files, f)
 	{
 		if (identity_same_inode(&facts->id, &f->cp.id) &&
-		    (f->fd != -1 || file_is(fd, &f->cp) == 1))
+		    (f->fd != -1 || content_is(fd, &f->cp) == 1))
 			return PIECE;
 		if (f->fd != -1) {
-			if (file_begins_with(f->fd, fd))
+			if (content_begins_with(f->fd, fd))
 				return MAYBE_COPY;
 			continue;
 		}
-		copy = f->cp.finished ? COPY_NONE : file_copied(fd, path, &f->cp);
+		copy = f->cp.finished ? COPY_NONE : content_copied(fd, path, &f->cp);
 		if (copy == COPY_WHOLE || copy == COPY_SHORT)
 			return MAYBE_COPY;
 	}

@@ -5,6 +5,7 @@
  */
 #include <unistd.h>
 
+#include "tail/content.h"
 #include "tail/names.h"
 #include "tail/sight.h"
 #include "tail/state.h"
@@ -71,7 +72,7 @@ found(struct sight *s, struct file *f, struct seen *seen, int fd)
 	/* One that was finished, and has grown or stands at the path, is written to. */
 	if (seen->live ||
 	    (seen->facts.size > f->cp.offset && seen->facts.size > f->size &&
-		!file_packed(fd)))
+		!content_packed(fd)))
 		f->cp.finished = false;
 	if (file_unread(f)) {
 		(void)sight_take(s, f, fd, seen->path);
@@ -105,7 +106,7 @@ recognise_closed(struct sight *s, struct file *f)
 		fd = sight_open(s, seen);
 		if (fd == -1)
 			continue;
-		if (file_is(fd, &f->cp) == 1) {
+		if (content_is(fd, &f->cp) == 1) {
 			found(s, f, seen, fd);
 			return;
 		}
@@ -189,9 +190,9 @@ recognise_packed(struct sight *s, struct file *f)
 		fd = sight_open(s, seen);
 		if (fd == -1)
 			continue;
-		same = file_packed(fd) &&
-		    (f->fd != -1 ? file_begins_with(f->fd, fd)
-				 : file_has_head(fd, seen->path, &f->cp));
+		same = content_packed(fd) &&
+		    (f->fd != -1 ? content_begins_with(f->fd, fd)
+				 : content_has_head(fd, seen->path, &f->cp));
 		if (same && f->fd == -1) {
 			f->cp.id.dev = seen->facts.id.dev;
 			f->cp.id.ino = seen->facts.id.ino;

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/say.h"
+#include "tail/content.h"
 #include "tail/sight.h"
 #include "tail/state.h"
 
@@ -387,7 +388,7 @@ reopen(struct tail_log *log)
 	if (fd == -1)
 		return false;
 	if (!identity_same_inode(&facts.id, &newest->cp.id) ||
-	    file_is(fd, &newest->cp) != 1) {
+	    content_is(fd, &newest->cp) != 1) {
 		(void)close(fd);
 		return false;
 	}

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "tail/content.h"
 #include "tail/sight.h"
 #include "tail/state.h"
 
@@ -46,14 +47,14 @@ begins(struct sight *s, const struct file *f, int fd)
 	int whole;
 
 	if (f->fd != -1)
-		return file_begins_with(f->fd, fd);
+		return content_begins_with(f->fd, fd);
 	for (i = 0; i < s->p.count; i++) {
 		if (s->p.seen[i].file != f)
 			continue;
 		whole = sight_open(s, &s->p.seen[i]);
 		if (whole == -1)
 			continue;
-		same = file_begins_with(whole, fd);
+		same = content_begins_with(whole, fd);
 		(void)close(whole);
 		return same;
 	}
@@ -82,7 +83,7 @@ is_copy(struct sight *s, const struct seen *seen, int fd)
 	bool of_live = s->p.fd != -1 && !is_born_before_live(s, seen);
 	const struct file *f;
 
-	if (of_live && file_begins_with(s->p.fd, fd))
+	if (of_live && content_begins_with(s->p.fd, fd))
 		return true;
 	for (f = s->log->files; f != NULL; f = f->next)
 		if ((of_live || !is_live(s, f)) && begins(s, f, fd))
@@ -99,9 +100,9 @@ read_before(const struct sight *s, const struct seen *seen, int fd)
 	for (f = s->log->files; f != NULL; f = f->next)
 		if (f->source == FILE_UNSOUGHT && f->cp.finished && !f->blank &&
 		    !sight_knows(s, f) &&
-		    file_copied(fd, seen->path, &f->cp) == COPY_WHOLE &&
+		    content_copied(fd, seen->path, &f->cp) == COPY_WHOLE &&
 		    (f->cp.offset >= EVIDENCE_MIN ||
-			file_ends_at(fd, seen->path, f->cp.offset)))
+			content_ends_at(fd, seen->path, f->cp.offset)))
 			return f;
 	return NULL;
 }
