@@ -355,7 +355,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	go_on(arg);
 }
 
-/* Does b stand where a does, or right behind it? */
+/* Does b stand where a does, or right behind it?  journald leaves no number out. */
 static bool
 follows(const char *a, const char *b)
 {
@@ -363,7 +363,7 @@ follows(const char *a, const char *b)
 
 	return same_entry(a, b) ||
 	    (read_cursor(a, &x, NULL) == 0 && read_cursor(b, &y, NULL) == 0 &&
-		slice_eq(x.counter, y.counter) && y.number <= x.number + 1);
+		slice_eq(x.counter, y.counter) && y.number == x.number + 1);
 }
 
 /* Does the journal still have all that came behind the entry?  1, 0, or -1 on error. */

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 #include <event2/event.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,23 +169,35 @@ tear_down(void **state)
 	return status == 0 ? 0 : -1;
 }
 
-/* Entries of unit with the texts "from" to "to". */
+/* Entries of unit with the texts "from" to "to", each with so many fields more. */
 static void
-write_entries(struct fixture *f, const char *unit, unsigned from, unsigned to)
+write_wide(
+    struct fixture *f, const char *unit, unsigned from, unsigned to, unsigned fields)
 {
 	char *command =
 	    xasprintf("%s -o '%s/x.journal' - >/dev/null 2>&1", REMOTE, f->dir);
 	FILE *remote = popen(command, "we"); /* NOLINT */
+	unsigned i;
 
 	free(command);
 	assert_non_null(remote);
-	for (; from <= to; from++)
+	for (; from <= to; from++) {
 		(void)fprintf(remote,
 		    "__REALTIME_TIMESTAMP=%u\n__MONOTONIC_TIMESTAMP=%u\n"
 		    "_BOOT_ID=0123456789abcdef0123456789abcdef\n"
-		    "_SYSTEMD_UNIT=%s\nMESSAGE=%u\n\n",
+		    "_SYSTEMD_UNIT=%s\nMESSAGE=%u\n",
 		    from, from, unit, from);
+		for (i = 0; i < fields; i++)
+			(void)fprintf(remote, "F%u=x\n", i);
+		(void)fputc('\n', remote);
+	}
 	assert_int_equal(pclose(remote), 0);
+}
+
+static void
+write_entries(struct fixture *f, const char *unit, unsigned from, unsigned to)
+{
+	write_wide(f, unit, from, to, 0);
 }
 
 static int
@@ -366,6 +379,66 @@ a_place_that_is_gone_is_a_gap(void **state)
 	assert_true(source_stats(f->source)->bytes > 100);
 }
 
+/* A file's table of field names is full with these: the next entry begins another. */
+static void
+write_last_of_file(struct fixture *f, unsigned number)
+{
+	write_wide(f, UNIT, number, number, 900);
+}
+
+/* As journald does for room: whole files go, the oldest first. */
+static void
+remove_full_files(struct fixture *f)
+{
+	char *pattern = xasprintf("%s/x@*.journal", f->dir);
+	glob_t found;
+	size_t i;
+
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (i = 0; i < found.gl_pathc; i++)
+		assert_int_equal(unlink(found.gl_pathv[i]), 0);
+	globfree(&found);
+	free(pattern);
+}
+
+/* The entry at its place is gone, and all that came behind it is there. */
+static void
+no_gap_where_the_numbers_go_on(void **state)
+{
+	struct fixture *f = *state;
+
+	need_journals();
+	write_entries(f, UNIT, 1, 2);
+	write_last_of_file(f, 3);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 2:3 ");
+	end(f);
+	write_entries(f, UNIT, 4, 5);
+	remove_full_files(f);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 2:3 3:4 4:5 ");
+	assert_int_equal(f->gaps, 0);
+}
+
+/* One entry more is gone. */
+static void
+a_number_left_out_is_a_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	need_journals();
+	write_entries(f, UNIT, 1, 2);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 ");
+	end(f);
+	write_last_of_file(f, 3);
+	write_entries(f, UNIT, 4, 5);
+	remove_full_files(f);
+	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
+	assert_told(f, "0:1 1:2 3:4 4:5 ");
+	assert_int_equal(f->gaps, 1);
+}
+
 static void
 what_is_refused_comes_again(void **state)
 {
@@ -427,6 +500,8 @@ main(void)
 	    TEST(begins_at_the_end),
 	    TEST(entries_numbered_anew_are_known),
 	    TEST(a_place_that_is_gone_is_a_gap),
+	    TEST(no_gap_where_the_numbers_go_on),
+	    TEST(a_number_left_out_is_a_gap),
 	    TEST(what_is_refused_comes_again),
 	    TEST(the_newest_entries),
 	    TEST(what_is_no_place_is_refused),
