@@ -158,7 +158,7 @@ follow_glob(struct run *r, const struct config_server *server,
 
 	*g = (struct glob){r->globs, server, config};
 	r->globs = g;
-	return tail_follow_glob(r->tail, config->path, config->start, g, e);
+	return tail_follow_glob(r->tail, config->path, config->how, g, e);
 }
 
 static int
@@ -173,7 +173,7 @@ follow_path(struct run *r, const struct config_server *server,
 	if (log == NULL || known_of(log, &cps, &count, e) == -1)
 		return -1;
 	log->tail_log =
-	    tail_follow(r->tail, log->path, config->start, cps, count, log, e);
+	    tail_follow(r->tail, log->path, config->how, cps, count, log, e);
 	checkpoints_free(cps, count);
 	return log->tail_log == NULL ? -1 : 0;
 }
@@ -248,7 +248,7 @@ follow_journal(struct run *r, const struct config_server *server,
 		return err_add(e, "%s:%u", r->config->path, config->line);
 	if (known_of(log, &cps, &count, e) == -1)
 		return -1;
-	log->source = journal_open(r->base, &config->journal, log->path, config->start,
+	log->source = journal_open(r->base, &config->journal, log->path, config->how.start,
 	    count > 0 ? &cps[count - 1] : NULL, &hooks, log, e);
 	checkpoints_free(cps, count);
 	if (log->source == NULL)

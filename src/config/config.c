@@ -154,6 +154,12 @@ static const struct word log_kind_words[] = {
     {0},
 };
 
+static const struct word watch_words[] = {
+    {"auto", TAIL_WATCH_AUTO},
+    {"poll", TAIL_WATCH_POLL},
+    {0},
+};
+
 static const struct setting journal_settings[] = {
     TEXT("unit", KIND_TEXT, config_log, journal.unit, true),
     TEXT("identifier", KIND_TEXT, config_log, journal.identifier, false),
@@ -167,9 +173,10 @@ static const struct setting log_settings[] = {
     {.name = "journal", .kind = KIND_GROUP, .inner = journal_settings},
     TEXT("pack", KIND_TEXT, config_log, pack, false),
     TEXT("timezone", KIND_TEXT, config_log, timezone, false),
-    WORD("start", config_log, start, start_words, false),
+    WORD("start", config_log, how.start, start_words, false),
     WORD("envelope", config_log, envelope, envelope_words, false),
     WORD("kind", config_log, kind, log_kind_words, false),
+    WORD("watch", config_log, how.watch, watch_words, false),
     {0},
 };
 
@@ -577,9 +584,10 @@ check_journal(struct reading *r, const config_setting_t *s, struct config_log *l
 
 	if (config_setting_get_member(s, "path") != NULL ||
 	    config_setting_get_member(s, "kind") != NULL ||
+	    config_setting_get_member(s, "watch") != NULL ||
 	    config_setting_get_member(s, "envelope") != NULL)
 		wrong(r, s,
-		    "a log in the journal has no \"path\", \"kind\" or \"envelope\"");
+		    "a log in the journal has no \"path\", \"kind\", \"watch\" or \"envelope\"");
 	if (j->directory != NULL && j->namespace != NULL)
 		wrong(r, group,
 		    "\"namespace\" is of this machine's journal, and \"directory\" is another");

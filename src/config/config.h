@@ -29,7 +29,7 @@ struct config_log {
 	char *path;     /* of one in the journal: a name for it, "journal:UNIT" */
 	char *pack;     /* name of the pack; NULL: found from the log's first lines */
 	char *timezone; /* IANA name; NULL: the system's */
-	enum tail_start start;
+	struct tail_how how;
 	enum envelope_kind envelope;
 	enum log_kind kind;
 	struct journal_unit journal; /* LOG_JOURNAL: whose entries it is */

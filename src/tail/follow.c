@@ -25,7 +25,7 @@ struct doubt {
 struct follow {
 	char *dir;  /* the pattern up to its last slash */
 	char *leaf; /* and what is behind it */
-	enum tail_start start;
+	struct tail_how how;
 	void *cookie;
 	bool expanded; /* at least once: what is found now came later */
 	struct doubt *doubts;
@@ -144,9 +144,11 @@ add_log(struct tail *t, struct follow *w, const char *path)
 	struct checkpoint *cps = NULL;
 	size_t count = 0;
 	void *cookie = t->hooks.found(t->arg, w->cookie, path, &cps, &count);
+	struct tail_how how = w->how;
 
-	(void)tail_add_log(
-	    t, path, w->expanded ? TAIL_START_BEGINNING : w->start, cps, count, cookie);
+	if (w->expanded)
+		how.start = TAIL_START_BEGINNING;
+	(void)tail_add_log(t, path, how, cps, count, cookie);
 	checkpoints_free(cps, count);
 }
 
@@ -244,7 +246,7 @@ expand_leaf(struct tail *t, struct follow *w, const char *dir)
 	char **names = NULL;
 	size_t count = 0, i;
 
-	watch_dir(t->watch, dir);
+	watch_dir(t->watch, dir, w->how.watch == TAIL_WATCH_POLL);
 	listing_forget(t);
 	l = listing_get(t, dir);
 	for (i = 0; i < l->count; i++) {
@@ -264,7 +266,7 @@ expand_leaf(struct tail *t, struct follow *w, const char *dir)
 
 /* Every directory in which a match of a part of the pattern may appear is watched. */
 static void
-watch_levels(struct tail *t, const char *dir)
+watch_levels(struct tail *t, const char *dir, bool silent)
 {
 	char *part = xstrdup(dir), *slash;
 	glob_t found;
@@ -276,7 +278,7 @@ watch_levels(struct tail *t, const char *dir)
 		    glob(part, GLOB_NOSORT | GLOB_NOCHECK, NULL, &found) == 0) {
 			for (i = 0; i < found.gl_pathc; i++)
 				if (!has_magic(found.gl_pathv[i]))
-					watch_dir(t->watch, found.gl_pathv[i]);
+					watch_dir(t->watch, found.gl_pathv[i], silent);
 			globfree(&found);
 		}
 		*slash = '/';
@@ -293,7 +295,7 @@ expand(struct tail *t, struct follow *w)
 	if (!has_magic(w->dir)) {
 		expand_leaf(t, w, w->dir);
 	} else {
-		watch_levels(t, w->dir);
+		watch_levels(t, w->dir, w->how.watch == TAIL_WATCH_POLL);
 		if (glob(w->dir, 0, NULL, &found) == 0) {
 			for (i = 0; i < found.gl_pathc; i++)
 				expand_leaf(t, w, found.gl_pathv[i]);
@@ -329,8 +331,8 @@ follow_name(struct tail *t, const char *dir, const char *name)
 }
 
 int
-tail_follow_glob(struct tail *t, const char *pattern, enum tail_start start, void *cookie,
-    struct err *e)
+tail_follow_glob(
+    struct tail *t, const char *pattern, struct tail_how how, void *cookie, struct err *e)
 {
 	const char *slash = strrchr(pattern, '/');
 	struct follow *w;
@@ -345,7 +347,7 @@ tail_follow_glob(struct tail *t, const char *pattern, enum tail_start start, voi
 	else
 		w->dir = slash == pattern ? xstrdup("/")
 					  : xstrndup(pattern, (size_t)(slash - pattern));
-	w->start = start;
+	w->how = how;
 	w->cookie = cookie;
 	LL_APPEND(t->follows, w);
 	if (t->started)

@@ -120,7 +120,8 @@ places_resolve(struct tail_log *log)
 	while (path != NULL && count < LINKS_MAX) {
 		spots = xreallocarray(spots, count + 1, sizeof(*spots));
 		spots[count] = spot_of(path);
-		watch_dir(log->tail->watch, spots[count].dir);
+		watch_dir(log->tail->watch, spots[count].dir,
+		    log->how.watch == TAIL_WATCH_POLL);
 		target = identity_link_target(path);
 		count++;
 		free(path);

@@ -229,7 +229,7 @@ add_live(struct sight *s, struct file *before)
 		s->p.fd = -1;
 		if (f == NULL)
 			return;
-		if (log->first_sight && log->start == TAIL_START_END &&
+		if (log->first_sight && log->how.start == TAIL_START_END &&
 		    file_to_end(f, &e) == -1)
 			say(LOG_ERR, "log=%s %s", log->path, e.text);
 	}

@@ -50,7 +50,7 @@ struct tail_log {
 	struct tail *tail;
 	char *path;
 	void *cookie;
-	enum tail_start start;
+	struct tail_how how;
 	bool
 	    first_sight; /* nothing is known of the last run, and no look was taken yet */
 	bool look;       /* what stands at the path may have changed */
@@ -105,7 +105,7 @@ struct tail *tail_new_timed(struct event_base *base, const struct tail_hooks *ho
 void tail_queue(struct tail_log *log, bool look);
 /* A file of log is held until now + ms. */
 void tail_hold_until(struct tail *t, int64_t ms);
-struct tail_log *tail_add_log(struct tail *t, const char *path, enum tail_start start,
+struct tail_log *tail_add_log(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie);
 
 /* sight.c: find out which files are the log's, and open those with something unread. */

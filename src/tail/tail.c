@@ -320,7 +320,7 @@ tail_free(struct tail *t)
 }
 
 struct tail_log *
-tail_add_log(struct tail *t, const char *path, enum tail_start start,
+tail_add_log(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie)
 {
 	struct tail_log *log = xcalloc(1, sizeof(*log));
@@ -329,7 +329,7 @@ tail_add_log(struct tail *t, const char *path, enum tail_start start,
 	log->tail = t;
 	log->path = xstrdup(path);
 	log->cookie = cookie;
-	log->start = start;
+	log->how = how;
 	log->first_sight = count == 0;
 	log->stats.missing = true;
 	for (i = 0; i < count; i++) {
@@ -344,7 +344,7 @@ tail_add_log(struct tail *t, const char *path, enum tail_start start,
 }
 
 struct tail_log *
-tail_follow(struct tail *t, const char *path, enum tail_start start,
+tail_follow(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie, struct err *e)
 {
 	struct tail_log *log;
@@ -360,7 +360,7 @@ tail_follow(struct tail *t, const char *path, enum tail_start start,
 		(void)err_set(e, "cannot follow %s twice", path);
 		return NULL;
 	}
-	return tail_add_log(t, path, start, cps, count, cookie);
+	return tail_add_log(t, path, how, cps, count, cookie);
 }
 
 /* Where a log begins at its end, the end is where it is now, and not at the first turn. */

@@ -33,6 +33,17 @@ struct tail_log; /* one followed path; owned by tail, valid until tail_free */
 
 enum tail_start { TAIL_START_END, TAIL_START_BEGINNING };
 
+enum tail_watch {
+	TAIL_WATCH_AUTO,
+	TAIL_WATCH_POLL /* no news come of what is written there: look every second */
+};
+
+/* How a log is followed. */
+struct tail_how {
+	enum tail_start start; /* where none of it was read before */
+	enum tail_watch watch;
+};
+
 /* Whole lines of one file.  Borrowed: valid only during the call. */
 struct tail_chunk {
 	struct tail_log *log;
@@ -85,10 +96,10 @@ void tail_free(struct tail *t);
 
 /*
  * Follow one path.  cps are the checkpoints of the last run (borrowed); none
- * means first sight, and then start says where to begin.  The path need not
+ * means first sight, and then how says where to begin.  The path need not
  * exist yet.  cookie comes back from tail_log_cookie.  NULL on error.
  */
-struct tail_log *tail_follow(struct tail *t, const char *path, enum tail_start start,
+struct tail_log *tail_follow(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie, struct err *e);
 
 /*
@@ -96,7 +107,7 @@ struct tail_log *tail_follow(struct tail *t, const char *path, enum tail_start s
  * becomes a log of its own, through the found hook; a rotated piece of a log
  * that is already followed does not.  0, or -1 on error.
  */
-int tail_follow_glob(struct tail *t, const char *pattern, enum tail_start start,
+int tail_follow_glob(struct tail *t, const char *pattern, struct tail_how how,
     void *cookie, struct err *e);
 
 /* Begin reading: what is there already is read from the event loop. */

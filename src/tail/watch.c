@@ -31,6 +31,7 @@
 struct dir {
 	char *path;
 	bool wanted; /* asked for; else it only tells of children */
+	bool silent; /* as who asked says */
 	bool polled;
 	int wd;            /* -1: none */
 	struct dir *same;  /* another name of the directory that wd watches */
@@ -299,7 +300,7 @@ armed(struct watch *w, struct dir *d, int wd)
 		attach(w, d, wd);
 	}
 	d->polled = false;
-	if (is_silent(d->path))
+	if (d->silent || is_silent(d->path))
 		poll_dir(w, d);
 }
 
@@ -335,15 +336,16 @@ arm(struct watch *w, struct dir *d)
 }
 
 void
-watch_dir(struct watch *w, const char *path)
+watch_dir(struct watch *w, const char *path, bool silent)
 {
 	struct dir *d = find_dir(w, path);
 
 	if (d == NULL)
 		d = add_dir(w, path);
-	if (d->wanted)
+	if (d->wanted && (d->silent || !silent))
 		return;
 	d->wanted = true;
+	d->silent = silent;
 	arm(w, d);
 }
 

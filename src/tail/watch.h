@@ -4,11 +4,12 @@
  * One inotify watch a directory.  A directory that does not exist is waited
  * for in the nearest parent that does; one that is removed or moved away is
  * waited for anew.  Where inotify can't be had (no watches left, no instance)
- * or is silent (network file systems, FUSE), a timer asks for a look instead.
+ * or is silent (network file systems, FUSE, what its user says), a timer asks for a look instead.
  */
 #ifndef HEARSAY_TAIL_WATCH_H
 #define HEARSAY_TAIL_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -37,8 +38,11 @@ struct watch *watch_new(struct event_base *base, const struct watch_hooks *hooks
     void *arg, const struct watch_timing *timing, struct err *e);
 void watch_free(struct watch *w);
 
-/* Watch dir from now on; a second time does nothing. */
-void watch_dir(struct watch *w, const char *dir);
+/*
+ * Watch dir from now on; a second time does nothing.  silent: it is known that
+ * nobody tells of what is written there, so that it is polled.
+ */
+void watch_dir(struct watch *w, const char *dir, bool silent);
 
 /* Tell at once what is known already. */
 void watch_read(struct watch *w);

@@ -114,7 +114,7 @@ bench_set_up(void **state)
 	b->base = event_base_new();
 	b->timing = (struct tail_timing){
 	    .hold_ms = 60000, .slow_ms = 0, .rest_ms = 1, .poll_ms = 10};
-	b->start = TAIL_START_BEGINNING;
+	b->how.start = TAIL_START_BEGINNING;
 	*state = b;
 	return b->base == NULL ? -1 : 0;
 }
@@ -165,7 +165,7 @@ begin(struct bench *b)
 
 	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
 	assert_non_null(b->tail);
-	b->log = tail_follow(b->tail, b->path, b->start, b->cps, b->cp_count, b, &e);
+	b->log = tail_follow(b->tail, b->path, b->how, b->cps, b->cp_count, b, &e);
 	assert_non_null(b->log);
 	assert_int_equal(tail_start(b->tail, &e), 0);
 }
@@ -260,7 +260,7 @@ begin_glob(struct bench *b, const char *pattern)
 
 	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
 	assert_non_null(b->tail);
-	assert_int_equal(tail_follow_glob(b->tail, path, b->start, b, &e), 0);
+	assert_int_equal(tail_follow_glob(b->tail, path, b->how, b, &e), 0);
 	assert_int_equal(tail_start(b->tail, &e), 0);
 	free(path);
 }

@@ -25,7 +25,7 @@ struct bench {
 	struct tail *tail;
 	struct tail_log *log;
 	struct tail_timing timing;
-	enum tail_start start;
+	struct tail_how how;
 	struct checkpoint *cps; /* of the last commit */
 	size_t cp_count;
 	size_t told_len;  /* and what was told until then */

@@ -110,7 +110,7 @@ defaults(void **state)
 	assert_int_equal(p->c->backoff_min_ms, 1000);
 	assert_int_equal(p->c->backoff_max_ms, 300000);
 	assert_false(p->c->legacy_token_in_query);
-	assert_int_equal(p->c->servers[0].logs[0].start, TAIL_START_END);
+	assert_int_equal(p->c->servers[0].logs[0].how.start, TAIL_START_END);
 	assert_null(p->c->servers[0].logs[0].pack);
 	assert_null(p->c->servers[0].logs[0].timezone);
 }
@@ -131,7 +131,7 @@ everything(void **state)
 	    "    logs = ( { path = \"/l/1\"; start = \"beginning\"; "
 	    "envelope = \"cri\"; },\n"
 	    "             \"/l/2\",\n"
-	    "             { path = \"l/3\"; pack = \"mas\"; timezone = \"Asia/Tokyo\"; "
+	    "             { watch = \"poll\"; path = \"l/3\"; pack = \"mas\"; timezone = \"Asia/Tokyo\"; "
 	    "} ); },\n"
 	    "  { name = \"[::1]:8448\"; logs = ( \"/l/4\" ); } );\n"
 	    "subscriptions = ( { appservice = \"bot\"; events = [ \"m.user.login\", "
@@ -153,9 +153,11 @@ everything(void **state)
 	assert_int_equal(s->line, 5);
 	assert_int_equal(s->log_count, 3);
 	assert_string_equal(s->logs[0].path, "/l/1");
-	assert_int_equal(s->logs[0].start, TAIL_START_BEGINNING);
+	assert_int_equal(s->logs[0].how.start, TAIL_START_BEGINNING);
 	assert_int_equal(s->logs[0].envelope, ENVELOPE_CRI);
 	assert_int_equal(s->logs[1].envelope, ENVELOPE_AUTO);
+	assert_int_equal(s->logs[1].how.watch, TAIL_WATCH_AUTO);
+	assert_int_equal(s->logs[2].how.watch, TAIL_WATCH_POLL);
 	assert_string_equal(s->logs[0].pack, "synapse");
 	assert_string_equal(s->logs[0].timezone, "UTC");
 	assert_string_equal(s->logs[1].path, "/l/2");
@@ -244,7 +246,7 @@ a_log_in_the_journal(void **state)
 	assert_string_equal(l[0].path, "journal:hs.service");
 	assert_int_equal(l[0].kind, LOG_JOURNAL);
 	assert_int_equal(l[0].envelope, ENVELOPE_JOURNAL);
-	assert_int_equal(l[0].start, TAIL_START_BEGINNING);
+	assert_int_equal(l[0].how.start, TAIL_START_BEGINNING);
 	assert_string_equal(l[0].pack, "synapse");
 	assert_string_equal(l[0].journal.unit, "hs.service");
 	assert_null(l[0].journal.directory);
@@ -266,7 +268,7 @@ mistakes_about_the_journal(void **state)
 	    "servers = ( { name = \"a.org\"; logs = (\n"
 	    "  { journal = { }; },\n"
 	    "  { journal = { unit = \"hs\"; }; },\n"
-	    "  { journal = { unit = \"hs.service\"; }; path = \"/l\"; },\n"
+	    "  { journal = { unit = \"hs.service\"; }; watch = \"poll\"; },\n"
 	    "  { journal = { unit = \"a.service\"; namespace = \"n\"; directory = \"/j\"; }; },\n"
 	    "  { journal = { unit = \"b.service\"; }; },\n"
 	    "  { journal = { unit = \"b.service\"; }; } ); } );\n");
@@ -274,7 +276,7 @@ mistakes_about_the_journal(void **state)
 	assert_int_equal(p->errs.count, 5);
 	assert_mistake(p, 0, 2, "\"unit\" is missing");
 	assert_mistake(p, 1, 3, "\"hs\" is no unit");
-	assert_mistake(p, 2, 4, "has no \"path\"");
+	assert_mistake(p, 2, 4, "has no \"path\", \"kind\", \"watch\"");
 	assert_mistake(p, 3, 5, "\"directory\" is another");
 	assert_mistake(p, 4, 7, "the log \"journal:b.service\" stands on line 6 already");
 }

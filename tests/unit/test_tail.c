@@ -52,7 +52,7 @@ begins_at_the_end(void **state)
 	struct bench *b = *state;
 	struct tail_stats st;
 
-	b->start = TAIL_START_END;
+	b->how.start = TAIL_START_END;
 	append(b, "old\nolder\non");
 	begin(b);
 	append(b, "e\n");
@@ -72,7 +72,7 @@ appears_later(void **state)
 	struct bench *b = *state;
 	struct tail_stats st;
 
-	b->start = TAIL_START_END;
+	b->how.start = TAIL_START_END;
 	begin(b);
 	settle(b);
 	tail_log_stats(b->log, &st);
@@ -1054,6 +1054,31 @@ without_inotify(void **state)
 	run_until(b, told_three);
 }
 
+static bool
+told_two(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\n") == 0;
+}
+
+/* Written through another directory, as by a host elsewhere: no news come of it here. */
+static void
+polled_where_it_is_asked(void **state)
+{
+	struct bench *b = *state;
+	char *other = name_of(b, "other"), *name = name_of(b, "other/log");
+
+	append(b, "one\n");
+	assert_int_equal(mkdir(other, 0700), 0);
+	assert_int_equal(link(b->path, name), 0);
+	b->how.watch = TAIL_WATCH_POLL;
+	begin(b);
+	settle(b);
+	append_to(name, "two\n");
+	run_until(b, told_two);
+	free(name);
+	free(other);
+}
+
 /* Ten thousand writes, one by one, while the loop runs: few chunks. */
 static void
 reads_are_coalesced(void **state)
@@ -1722,6 +1747,7 @@ main(void)
 	    TEST(glob_of_directories),
 	    TEST(queue_overflow),
 	    TEST(without_inotify),
+	    TEST(polled_where_it_is_asked),
 	    TEST(without_watches),
 	    TEST(idle_without_wake_ups),
 	    TEST(slow_look_is_a_backstop),
