@@ -41,14 +41,20 @@ take_copy(struct sight *s, struct file *f, struct seen *seen)
 /*
  * seen ends before the position: what was read behind that stands nowhere any
  * more.  Where an unfinished request began in it, that is read again, now or at
- * the next start.
+ * the next start.  Lines that are not told yet are all that is left of f, and
+ * seen is a file by itself.
  */
 static void
 take_shorter(struct sight *s, struct file *f, struct seen *seen)
 {
 	struct err e;
-	int fd = sight_open(s, seen);
+	int fd;
 
+	if (f->lines.whole > f->lines.start) {
+		sight_remember(s, seen);
+		return;
+	}
+	fd = sight_open(s, seen);
 	if (fd == -1)
 		return;
 	seen->file = f;

@@ -276,11 +276,7 @@ put_position(struct file *f, uint64_t offset, struct err *e)
 	return 0;
 }
 
-/*
- * The position becomes the end of what is there, so that this is known for f
- * later.  Lines that were read and not told yet are left as they are: they
- * stand nowhere else.
- */
+/* The position becomes the end of what is there, so that this is known for f later. */
 int
 file_take_shorter(struct file *f, int fd, const char *path, struct err *e)
 {
@@ -291,14 +287,6 @@ file_take_shorter(struct file *f, int fd, const char *path, struct err *e)
 	if (identity_fstat(fd, &facts) == -1) {
 		(void)close(fd);
 		return err_errno(e, "cannot look at %s", path);
-	}
-	if (f->lines.whole > f->lines.start) {
-		file_drop(f);
-		take_facts(f, &facts);
-		file_set_path(f, path);
-		(void)close(fd);
-		f->source = FILE_LOST;
-		return 0;
 	}
 	if (facts.size < f->cp.id.head_len && !content_packed(fd))
 		f->cp.id.head_len = 0;

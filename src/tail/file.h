@@ -47,10 +47,11 @@ struct file {
 	bool at_end;       /* as of the last read; file_wake forgets it */
 	bool blank;        /* no line of it was read: its bytes are no evidence yet */
 	bool cut;          /* what was read of it does not stand in it any more */
-	bool shorter;      /* stands in a copy that ends before what was read of it */
-	bool live;         /* stands at the log's path */
-	bool held;         /* rotated away, read to its end, waits for late writers */
-	bool gone; /* finished, and no longer there, or too old to be remembered */
+	bool
+	    shorter; /* it ends before what was read: half of its last line may be told */
+	bool live;   /* stands at the log's path */
+	bool held;   /* rotated away, read to its end, waits for late writers */
+	bool gone;   /* finished, and no longer there, or too old to be remembered */
 	int64_t deadline_ms;
 	uint64_t held_size;    /* its size when it was last held */
 	uint64_t long_counted; /* of lines.long_lines, in the log's figures */

@@ -250,7 +250,7 @@ known_find(struct sight *s)
 
 	for (f = s->log->files; f != NULL; f = f->next) {
 		f->live = false;
-		if (f->fd != -1 || f->stream != NULL || f->shorter)
+		if (f->fd != -1 || f->stream != NULL)
 			recognise_open(s, f);
 		else if (f->source == FILE_UNSOUGHT)
 			recognise_closed(s, f);

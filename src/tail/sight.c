@@ -106,6 +106,21 @@ sight_add(struct sight *s, int fd, const char *path)
 	return f;
 }
 
+void
+sight_remember(struct sight *s, struct seen *seen)
+{
+	struct tail_log *log = s->log;
+	int fd = sight_open(s, seen);
+	struct file *f;
+
+	if (fd == -1)
+		return;
+	f = file_new(++log->generation);
+	seen->file = f;
+	file_pass(f, fd, seen->path);
+	log_append(log, f);
+}
+
 struct file *
 log_anchor(const struct tail_log *log)
 {
@@ -263,22 +278,6 @@ complain(struct tail_log *log, int error)
 		say(LOG_WARNING, "log=%s cannot be read: %s", log->path, strerror(error));
 }
 
-/* seen is none that is to be read, and need not be looked into again. */
-static void
-remember(struct sight *s, struct seen *seen)
-{
-	struct tail_log *log = s->log;
-	int fd = sight_open(s, seen);
-	struct file *f;
-
-	if (fd == -1)
-		return;
-	f = file_new(++log->generation);
-	seen->file = f;
-	file_pass(f, fd, seen->path);
-	log_append(log, f);
-}
-
 /* What stands beside a log when it is seen for the first time is none of ours. */
 static void
 pass_older(struct sight *s)
@@ -287,7 +286,7 @@ pass_older(struct sight *s)
 	size_t i = count > REMEMBERED_MAX ? count - REMEMBERED_MAX : 0;
 
 	for (; i < count; i++)
-		remember(s, &s->p.seen[i]);
+		sight_remember(s, &s->p.seen[i]);
 }
 
 static struct file *

@@ -37,6 +37,8 @@ int sight_open(struct sight *s, struct seen *seen);
 int sight_take(struct sight *s, struct file *f, int fd, const char *path);
 /* A new file of the log, to be read from fd (taken); NULL on error, which is said. */
 struct file *sight_add(struct sight *s, int fd, const char *path);
+/* seen is none that is to be read, and need not be looked into again. */
+void sight_remember(struct sight *s, struct seen *seen);
 /* Is seen a piece of which we do not know yet what it is? */
 bool sight_unknown(const struct seen *seen);
 /* Was f found among the pieces? */

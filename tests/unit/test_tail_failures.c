@@ -741,6 +741,36 @@ short_copy_is_known_after_a_kill(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* What is in memory stands nowhere else; the copy is not told for that, now or later. */
+static void
+short_copy_while_nothing_is_taken(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "the first line\n");
+	begin(b);
+	settle(b);
+	copy(b, "log", "log.1");
+	b->refuse = true;
+	append(b, "lost by the tool\n");
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "three\n");
+	move(b, "log.1", "log.2");
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	pass_time(b, 50);
+	b->refuse = false;
+	tail_go_on(b->tail);
+	settle(b);
+	assert_told(b, "the first line\nlost by the tool\nthree\nfour\n");
+	commit_and_crash(b);
+	begin(b);
+	settle(b);
+	assert_told(b, "the first line\nlost by the tool\nthree\nfour\n");
+	assert_int_equal(b->gaps, 0);
+}
+
 /* An older copy, of half a line, begins as all lines do: the later one agrees in more. */
 static void
 short_copy_beside_a_shorter_one(void **state)
@@ -917,6 +947,7 @@ main(void)
 	    TEST(emptied_before_the_reading),
 	    TEST(short_copy_is_read_again),
 	    TEST(short_copy_is_known_after_a_kill),
+	    TEST(short_copy_while_nothing_is_taken),
 	    TEST(short_copy_beside_a_shorter_one),
 	    TEST(short_file_that_begins_as_all_do),
 	    TEST(truncated_before_it_is_read_again),
