@@ -643,7 +643,7 @@ def retarget(log):
     target = os.path.join(folder, "%d.log" % log.stamp)
     world.did("lead the link to %s", target)
     os.makedirs(folder, exist_ok=True)
-    open(target, "wb").close()
+    open(target, "xb").close()
     os.symlink(target, middle + ".new")
     os.rename(middle + ".new", middle)
     if not os.path.islink(log.path):
@@ -733,6 +733,7 @@ def one_log(folder, rng, **more):
         log.world, log.path, log.rng, log.stamp = world, path, rng, 0
         retarget(log)
     log = Log(world, path, "a")
+    log.stamp = 1  # the first target has it
     for name, value in more.items():
         setattr(log, name, value)
     if "append" in more or "head" in more:
