@@ -310,6 +310,21 @@ decoder_cut(const struct decoder *d, struct slice lines)
 	return false;
 }
 
+/* Would it be a record by itself?  Nothing is remembered of it. */
+static bool
+is_record(
+    struct decoder *d, const struct wrapped *w, int64_t fallback_ms, struct arena *a)
+{
+	const struct decoder before = *d;
+	struct record record;
+	bool is = find_format(d, without_cr(w->inner), w, fallback_ms, a, &record) == 1;
+
+	d->kind = before.kind;
+	d->coloured = before.coloured;
+	d->last_ts = before.last_ts;
+	return is;
+}
+
 bool
 decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
     int64_t fallback_ms, struct arena *a, struct unwrapped *u_r)
@@ -321,6 +336,9 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
 	if (!envelope_cuts(d->envelope) ||
 	    !unwrap(d, d->envelope, plain_line(line), fallback_ms, a, &w))
 		return true;
+	/* The rest of a line with a user's words, or a line behind half a one? */
+	if (join_paused(d->join, &w) && is_record(d, &w, fallback_ms, a))
+		join_pass(d->join, w.stream);
 	if (!join_take(d->join, &w, at, &u_r->line, &u_r->place, &joined))
 		return false;
 	u_r->ms = w.ms;

@@ -4,6 +4,7 @@
 
 #include "tail/tail.h"
 
+#define PAUSE_MS 1000 /* runtimes cut within moments, and no container starts in less */
 #define GAP_LINES 100 /* of the other stream: then nothing of a cut line is to come */
 
 /* One stream's line that has not ended. */
@@ -89,6 +90,23 @@ add_piece(struct join *j, struct pieces *s, const struct wrapped *w, struct line
 		return;
 	}
 	buf_add(&s->text, w->inner.p, w->inner.len);
+}
+
+bool
+join_paused(const struct join *j, const struct wrapped *w)
+{
+	const struct pieces *s = &j->streams[w->stream];
+
+	if (!s->open || s->drop || s->broken || w->ms == INT64_MIN ||
+	    s->last_ms == INT64_MIN)
+		return false;
+	return llabs(w->ms - s->last_ms) >= PAUSE_MS;
+}
+
+void
+join_pass(struct join *j, unsigned stream)
+{
+	j->streams[stream].drop = true;
 }
 
 /* What was written behind a line without its end is none of it. */

@@ -31,11 +31,20 @@ void join_free(struct join *j);
 void join_gap(struct join *j);
 
 /*
+ * Is w behind a piece of its line that is much older?  A container may have died
+ * in between, and another one begun.
+ */
+bool join_paused(const struct join *j, const struct wrapped *w);
+
+/* The line that has not ended on this stream is passed over, to its end. */
+void join_pass(struct join *j, unsigned stream);
+
+/*
  * Take the next envelope of a log.  true: a line ends with it, *line_r (in the
  * join, until its next call, or in w), which began at *place_r; *joined_r: it
  * came in pieces.  false: it goes on, or is passed over (for its length, more
- * than LINE_MAX_BYTES, or for a gap).  A line whose writer ended in the middle of
- * it is forgotten.
+ * than LINE_MAX_BYTES, for a gap, or as join_pass said).  A line whose writer
+ * ended in the middle of it is forgotten.
  */
 bool join_take(struct join *j, const struct wrapped *w, struct line_place at,
     struct slice *line_r, struct line_place *place_r, bool *joined_r);

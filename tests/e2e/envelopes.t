@@ -123,7 +123,7 @@ FORGED = (LINE % (2, b"handlers.auth") + b"Logging in user @admin:example.test o
 def check_cuts(tap, folder):
     """The last piece of a line is never a line, wherever a user makes the cut fall."""
     head = LINE % (1, b"x")
-    for size, what in ((wrap.PIECE, "of a long line"), (1100 * 1024, "of one that is too long")):
+    for size, what in ((wrap.PIECE, "of a long line"), ((1 << 20) + 1, "of one that is too long")):
         for make in (wrap.docker, wrap.cri, wrap.journal):
             lines = []
             for forged in FORGED:
@@ -153,6 +153,16 @@ def check_ends(tap, folder):
     plain = b"".join(line + b"\n" for line in FORGED)
     got = told(folder, half + wrap.docker(plain, clock_of()))
     tap.equal(len(got), 1, "a container that ended within a line does not spoil the next one's")
+    half = wrap.cri(LINE % (0, b"handlers.auth") +
+                    b"Logging in user @half:example.test on device HALF\n", clock_of())
+    half = half.replace(b" F ", b" P ")
+    got = told(folder, half + wrap.cri(plain, clock_of()))
+    tap.equal(got, [], "nor is it joined with that in cri, where only the times show it")
+    for name, data in (("0.log", half), ("1.log", wrap.cri(plain, clock_of()))):
+        with open(folder / name, "wb") as f:
+            f.write(data)
+    got = lib.replay(folder / "0.log", folder / "1.log")
+    tap.equal(len(got), 1, "a file for each container: each line is of its own file")
 
 
 def check_first_sight(tap, make):

@@ -623,6 +623,7 @@ crlf_is_disproved_by_one_line(void **state)
 #define DOCKER(text) "{\"log\":\"" text "\\n\",\"stream\":\"stderr\"," DOCKER_TIME "}"
 
 #define CRI_HEAD "2026-11-23T09:46:28.830111222Z stdout "
+#define CRI_AT(second) "2026-11-23T09:46:" second ".830111222Z stdout "
 
 static void
 docker_around_text(void **state)
@@ -830,6 +831,37 @@ pieces_with_cr_lf(void **state)
 	    at, FALLBACK, x->a, &u));
 	assert_int_equal(decoder_unwrapped(x->synapse, &u, FALLBACK, x->a, &x->r), 1);
 	assert_slice(x->r.part[PART_MESSAGE], "Logging in");
+}
+
+static bool
+unwrap(struct fixture *x, const char *line, struct unwrapped *u_r)
+{
+	return decoder_unwrap(
+	    x->synapse, slice_of(line), (struct line_place){1, 2}, FALLBACK, x->a, u_r);
+}
+
+/* Half a line of a container that died, or the rest of one?  What may be either is neither. */
+static void
+a_record_behind_half_a_line(void **state)
+{
+	struct fixture *x = *state;
+	struct unwrapped u;
+
+	look(x, x->synapse, CRI_AT("00") "F x");
+	assert_false(unwrap(x, CRI_AT("01") "P " TEXT, &u));
+	assert_false(unwrap(x, CRI_AT("09") "F " TEXT, &u));
+	assert_true(unwrap(x, CRI_AT("09") "F " TEXT, &u));
+	assert_slice(u.line, TEXT);
+
+	/* Cut for its length, a user's words come at once; */
+	assert_false(unwrap(x, CRI_AT("10") "P " TEXT, &u));
+	assert_true(unwrap(x, CRI_AT("10") "F " TEXT, &u));
+	assert_slice(u.line, TEXT TEXT);
+	/* and what is no record is a rest, however late it comes. */
+	assert_false(unwrap(x, CRI_AT("11") "P one", &u));
+	assert_false(unwrap(x, CRI_AT("16") "P two", &u));
+	assert_true(unwrap(x, CRI_AT("21") "F three", &u));
+	assert_slice(u.line, "onetwothree");
 }
 
 /* Left by a truncation under a writer that does not append, or by a power cut. */
@@ -1126,6 +1158,7 @@ main(void)
 	    test(an_envelope_that_is_configured),
 	    test(a_look_at_several_lines),
 	    test(pieces_with_cr_lf),
+	    test(a_record_behind_half_a_line),
 	    test(nuls_before_a_line),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),

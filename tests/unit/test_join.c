@@ -194,6 +194,36 @@ a_writer_that_ended(void **state)
 	assert_true(slice_is(x->line, "line"));
 }
 
+/* Where nothing says whether the writer ended, the time between pieces is a sign. */
+static void
+a_pause_within_a_line(void **state)
+{
+	struct fixture *x = *state;
+	struct wrapped late = {.ms = 2000}, early = {.ms = 0}, soon = {.ms = 1999},
+		       other = {.ms = 2000, .stream = STREAM_STDERR},
+		       timeless = {.ms = INT64_MIN};
+
+	assert_false(join_paused(x->j, &late));
+	assert_false(take_at(x, "half", true, false, 1000));
+	assert_true(join_paused(x->j, &late));
+	assert_true(join_paused(x->j, &early));
+	assert_false(join_paused(x->j, &soon));
+	assert_false(join_paused(x->j, &other));
+	assert_false(join_paused(x->j, &timeless));
+	join_pass(x->j, STREAM_STDOUT);
+	assert_false(take_at(x, "more", true, false, 2000));
+	assert_false(take_at(x, "rest", false, false, 2000));
+	assert_false(join_waits(x->j));
+	assert_true(take_at(x, "line", false, false, 2000));
+	assert_true(slice_is(x->line, "line"));
+	assert_int_equal(join_long_lines(x->j), 0);
+
+	/* Here the piece itself says it. */
+	assert_false(take_at(x, "half", true, true, 3000));
+	late.ms = 5000;
+	assert_false(join_paused(x->j, &late));
+}
+
 /* A stream on which nothing comes is not waited for, else each line would cost more for ever. */
 static void
 a_gap_ends_on_a_silent_stream(void **state)
@@ -220,6 +250,7 @@ main(void)
 	    test(a_line_that_is_too_long),
 	    test(behind_a_gap_a_line_may_be_a_rest),
 	    test(a_writer_that_ended),
+	    test(a_pause_within_a_line),
 	    test(a_gap_ends_on_a_silent_stream),
 	};
 
