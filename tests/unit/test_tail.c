@@ -266,6 +266,7 @@ restart_goes_on(void **state)
 	append(b, "one\ntw");
 	begin(b);
 	settle(b);
+	assert_told(b, "one\n");
 	commit_and_crash(b);
 	append(b, "o\n");
 	begin(b);
@@ -1113,6 +1114,7 @@ follow_without_watches(struct bench *b)
 		return 77;
 	(void)close(fd);
 	begin(b);
+	settle(b);
 	append(b, "two\n");
 	move(b, "log", "log.1");
 	append(b, "three\n");
