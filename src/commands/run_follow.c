@@ -172,8 +172,7 @@ follow_path(struct run *r, const struct config_server *server,
 	log = new_log(r, server, config, config->path, e);
 	if (log == NULL || known_of(log, &cps, &count, e) == -1)
 		return -1;
-	log->tail_log =
-	    tail_follow(r->tail, log->path, config->how, cps, count, log, e);
+	log->tail_log = tail_follow(r->tail, log->path, config->how, cps, count, log, e);
 	checkpoints_free(cps, count);
 	return log->tail_log == NULL ? -1 : 0;
 }
@@ -248,8 +247,8 @@ follow_journal(struct run *r, const struct config_server *server,
 		return err_add(e, "%s:%u", r->config->path, config->line);
 	if (known_of(log, &cps, &count, e) == -1)
 		return -1;
-	log->source = journal_open(r->base, &config->journal, log->path, config->how.start,
-	    count > 0 ? &cps[count - 1] : NULL, &hooks, log, e);
+	log->source = journal_open(r->base, &config->journal, log->path,
+	    config->how.start, count > 0 ? &cps[count - 1] : NULL, &hooks, log, e);
 	checkpoints_free(cps, count);
 	if (log->source == NULL)
 		return err_add(e, "%s:%u", r->config->path, config->line);
