@@ -34,10 +34,12 @@ tail_queue(struct tail_log *log, bool look)
 
 	log->look = log->look || look;
 	log->wake = true;
-	if (log->queued)
+	/* While nothing is taken it stays queued, and is looked at all the same. */
+	if (log->queued && !look)
 		return;
+	if (!log->queued)
+		DL_APPEND2(t->queue, log, queue_prev, queue_next);
 	log->queued = true;
-	DL_APPEND2(t->queue, log, queue_prev, queue_next);
 	schedule(t);
 }
 
@@ -211,12 +213,12 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	settle_names(t);
-	if (t->blocked) {
+	if (!t->blocked)
+		run_turn(t);
+	/* It may be this turn that was refused: the logs behind are not forgotten. */
+	if (t->blocked)
 		look_only(t);
-		return;
-	}
-	run_turn(t);
-	if (t->queue != NULL && !t->blocked)
+	else if (t->queue != NULL)
 		schedule(t);
 }
 

@@ -249,6 +249,39 @@ deleted_while_nothing_is_taken(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+static bool
+was_refused(const struct bench *b)
+{
+	return b->refusals > 0;
+}
+
+/*
+ * The turn in which the first is refused opens the second, too, and a later turn
+ * what came behind that.
+ */
+static void
+found_and_deleted_while_nothing_is_taken(void **state)
+{
+	struct bench *b = *state;
+
+	begin_glob(b, "*.log");
+	settle(b);
+	b->refuse = true;
+	append_name(b, "1.log", "one\n");
+	append_name(b, "2.log", "two\n");
+	run_until(b, was_refused);
+	delete (b, "2.log");
+	append_name(b, "2.log", "three\n");
+	pass_time(b, 30);
+	delete (b, "2.log");
+	pass_time(b, 30);
+	assert_told(b, "");
+	b->refuse = false;
+	tail_go_on(b->tail);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
 /* Also what a link led to, before it led elsewhere. */
 static void
 link_retargeted_while_behind(void **state)
@@ -931,6 +964,7 @@ main(void)
 	    TEST(small_files_of_a_glob),
 	    TEST(equal_heads),
 	    TEST(deleted_while_nothing_is_taken),
+	    TEST(found_and_deleted_while_nothing_is_taken),
 	    TEST(link_retargeted_while_behind),
 	    TEST(three_pieces_of_a_line),
 	    TEST(endless_line),
