@@ -74,6 +74,7 @@ struct run {
 	struct tail *tail;
 	struct glob *globs;
 	struct log *logs;
+	struct known *known;     /* logs of the last run that are not followed yet */
 	struct teller **tellers; /* one for each server of the configuration */
 
 	struct arena *arena;

@@ -18,6 +18,10 @@
 #include "tail/source.h"
 #include "tail/tail.h"
 
+/* Memory that runs out ends the process, as everywhere. */
+#define uthash_fatal(msg) mem_exhausted()
+#include <uthash.h>
+
 #define LOOK_ENTRIES 200 /* of a unit, to find its pack */
 
 static int
@@ -94,19 +98,82 @@ new_log(struct run *r, const struct config_server *server,
 	return log;
 }
 
-static int
-known_of(struct log *log, struct checkpoint **cps_r, size_t *count_r, struct err *e)
+/* ---- what the last run knew --------------------------------------------------- */
+
+/* How far a log was read, until it is followed again. */
+struct known {
+	char *path;
+	struct checkpoint *cps;
+	size_t count;
+	UT_hash_handle hh; /* by path */
+};
+
+static void
+free_known(struct known *k)
 {
-	if (store_checkpoints(log->run->store, log->path, cps_r, count_r, e) == -1)
-		return -1;
-	if (*count_r > 0) {
-		log->last_ts = (*cps_r)[*count_r - 1].last_ts;
-		log->fresh = false;
+	checkpoints_free(k->cps, k->count);
+	free(k->path);
+	free(k);
+}
+
+static void
+remember(struct run *r, const struct store_file *f)
+{
+	struct known *k;
+
+	HASH_FIND_STR(r->known, f->log, k);
+	if (k == NULL) {
+		k = xcalloc(1, sizeof(*k));
+		k->path = xstrdup(f->log);
+		HASH_ADD_KEYPTR(hh, r->known, k->path, strlen(k->path), k);
 	}
+	k->cps = xreallocarray(k->cps, k->count + 1, sizeof(*k->cps));
+	k->cps[k->count] = *f->cp;
+	k->cps[k->count++].path = xstrdup(f->cp->path);
+}
+
+/*
+ * All at once: a glob may find a log while the store is away, and then it is
+ * followed as at any other time.
+ */
+static int
+load_known(struct run *r, struct err *e)
+{
+	struct arena *a = arena_new();
+	struct store_file *files;
+	size_t count, i;
+	int ok = store_files(r->store, a, &files, &count, e);
+
+	for (i = 0; ok == 0 && i < count; i++)
+		remember(r, &files[i]);
+	arena_free(a);
+	return ok;
+}
+
+/* The checkpoints of log, which the caller frees (checkpoints_free). */
+static void
+take_known(struct log *log, struct checkpoint **cps_r, size_t *count_r)
+{
+	struct known *k;
+
+	*cps_r = NULL;
+	*count_r = 0;
+	HASH_FIND_STR(log->run->known, log->path, k);
+	if (k == NULL)
+		return;
+	HASH_DEL(log->run->known, k);
+	*cps_r = k->cps;
+	*count_r = k->count;
+	k->cps = NULL;
+	k->count = 0;
+	free_known(k);
+	log->last_ts = (*cps_r)[*count_r - 1].last_ts;
+	log->fresh = false;
 	if (log->teller_log != NULL)
 		teller_log_set_last_ts(log->teller_log, log->last_ts);
-	return 0;
 }
+
+/* ---- opening ------------------------------------------------------------------- */
 
 static void *
 log_found(
@@ -117,31 +184,25 @@ log_found(
 	struct log *log;
 	struct err e;
 
-	*cps_r = NULL;
-	*count_r = 0;
 	log = new_log(r, g->server, g->config, path, &e);
 	/* Pack and zone are those of the glob, which were checked at the start. */
-	if (log == NULL || known_of(log, cps_r, count_r, &e) == -1) {
+	if (log == NULL) {
 		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
 		exit(EXIT_FAILED);
 	}
+	take_known(log, cps_r, count_r);
 	return log;
 }
 
+/* One that is followed by now is known to tail itself. */
 static bool
 log_known(void *arg, const char *path)
 {
-	struct run *r = arg;
-	struct checkpoint *cps;
-	struct err e;
-	size_t count;
+	const struct run *r = arg;
+	const struct known *k;
 
-	if (store_checkpoints(r->store, path, &cps, &count, &e) == -1) {
-		say(LOG_ERR, "log=%s cannot be followed: %s", path, e.text);
-		exit(EXIT_FAILED);
-	}
-	checkpoints_free(cps, count);
-	return count > 0;
+	HASH_FIND_STR(r->known, path, k);
+	return k != NULL;
 }
 
 static bool
@@ -165,13 +226,14 @@ static int
 follow_path(struct run *r, const struct config_server *server,
     const struct config_log *config, struct err *e)
 {
-	struct checkpoint *cps = NULL;
+	struct checkpoint *cps;
 	struct log *log;
 	size_t count;
 
 	log = new_log(r, server, config, config->path, e);
-	if (log == NULL || known_of(log, &cps, &count, e) == -1)
+	if (log == NULL)
 		return -1;
+	take_known(log, &cps, &count);
 	log->tail_log = tail_follow(r->tail, log->path, config->how, cps, count, log, e);
 	checkpoints_free(cps, count);
 	return log->tail_log == NULL ? -1 : 0;
@@ -238,15 +300,14 @@ follow_journal(struct run *r, const struct config_server *server,
 	const struct source_hooks hooks = {
 	    .lines = take_from_source, .gap = entries_lost};
 	struct log *log = new_log(r, server, config, config->path, e);
-	struct checkpoint *cps = NULL;
+	struct checkpoint *cps;
 	size_t count;
 
 	if (log == NULL)
 		return -1;
 	if (find_pack_of_unit(log, e) == -1)
 		return err_add(e, "%s:%u", r->config->path, config->line);
-	if (known_of(log, &cps, &count, e) == -1)
-		return -1;
+	take_known(log, &cps, &count);
 	log->source = journal_open(r->base, &config->journal, log->path,
 	    config->how.start, count > 0 ? &cps[count - 1] : NULL, &hooks, log, e);
 	checkpoints_free(cps, count);
@@ -280,7 +341,7 @@ run_follow_logs(struct run *r, struct err *e)
 	size_t s, l;
 
 	r->tail = tail_new(r->base, &hooks, r, e);
-	if (r->tail == NULL)
+	if (r->tail == NULL || load_known(r, e) == -1)
 		return -1;
 	r->tellers = xcalloc(r->config->server_count, sizeof(struct teller *));
 	for (s = 0; s < r->config->server_count; s++) {
@@ -299,6 +360,7 @@ run_follow_logs(struct run *r, struct err *e)
 void
 run_close_logs(struct run *r)
 {
+	struct known *k, *next;
 	struct log *log;
 	struct glob *g;
 	size_t i;
@@ -319,5 +381,10 @@ run_close_logs(struct run *r)
 	while ((g = r->globs) != NULL) {
 		r->globs = g->next;
 		free(g);
+	}
+	HASH_ITER(hh, r->known, k, next)
+	{
+		HASH_DEL(r->known, k);
+		free_known(k);
 	}
 }

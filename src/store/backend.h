@@ -21,6 +21,8 @@ struct store_backend {
 
 	int (*checkpoints)(struct store *s, const char *log, struct checkpoint **cps_r,
 	    size_t *count_r, struct err *e);
+	int (*files)(struct store *s, struct arena *a, struct store_file **out_r,
+	    size_t *count_r, struct err *e);
 	int (*begin)(struct store *s, struct err *e);
 	int (*put_event)(struct store *s, const char *log, const struct account_event *ev,
 	    const struct store_delivery *to, size_t count, int64_t now, bool *new_r,

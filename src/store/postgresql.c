@@ -718,6 +718,7 @@ const struct store_backend store_postgresql = {
     .reach = postgresql_reach,
     .close = postgresql_close,
     .checkpoints = postgresql_checkpoints,
+    .files = postgresql_files,
     .begin = postgresql_begin,
     .put_event = postgresql_put_event,
     .was_told = postgresql_was_told,

@@ -67,6 +67,7 @@ enum statement {
 	FORGET_FILES,
 	ADD_FILE,
 	FILES_OF_LOG,
+	FILES_OF_ALL,
 
 	LAST_SENDER,
 	TAKE_OVER,
@@ -153,6 +154,8 @@ int postgresql_edit(struct store *store, const char *appservice, const char *id,
     enum store_edit edit, int64_t now, uint64_t *events_r, struct err *e);
 int postgresql_forget(struct store *store, int64_t before, uint64_t size_max,
     int64_t *oldest_ms_r, struct err *e);
+int postgresql_files(struct store *store, struct arena *a, struct store_file **out_r,
+    size_t *count_r, struct err *e);
 int postgresql_log_statuses(struct store *store, struct arena *a,
     struct store_log_status **out_r, size_t *count_r, struct err *e);
 int postgresql_queue_statuses(struct store *store, struct arena *a,

@@ -335,6 +335,36 @@ newest_file(const PGresult *r, int row, struct arena *a, struct store_log_status
 }
 
 int
+postgresql_files(struct store *store, struct arena *a, struct store_file **out_r,
+    size_t *count_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+	PGresult *r = NULL;
+	struct store_file *out = NULL;
+	const char *path, *log;
+	int row = -1, rows = 0;
+
+	if (postgresql_ready(s, e) == 0)
+		r = pq_query(s->pq, FILES_OF_ALL, DB_ARGS(db_text(s->instance)), e);
+	if (r != NULL) {
+		rows = PQntuples(r);
+		out = arena_alloc(a, ((size_t)rows + 1) * sizeof(*out));
+		for (row = 0; row < rows; row++) {
+			out[row].cp = arena_alloc(a, sizeof(*out[row].cp));
+			if (postgresql_checkpoint(r, row, out[row].cp, &path, e) == -1)
+				break;
+			out[row].cp->path = arena_strndup(a, path, strlen(path));
+			log = pq_text(r, row, 15);
+			out[row].log = arena_strndup(a, log, strlen(log));
+		}
+	}
+	PQclear(r);
+	*out_r = out;
+	*count_r = (size_t)rows;
+	return row < rows ? err_add(e, "cannot read how far the logs were read") : 0;
+}
+
+int
 postgresql_log_statuses(struct store *store, struct arena *a,
     struct store_log_status **out_r, size_t *count_r, struct err *e)
 {

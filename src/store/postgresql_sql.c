@@ -78,6 +78,9 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
 	"  $15, $16, $17)",
     [FILES_OF_LOG] = "SELECT " FILE_COLUMNS " FROM files f WHERE log = " LOG_NAMED
 		     " ORDER BY " OLDEST_FIRST,
+    [FILES_OF_ALL] = "SELECT " FILE_COLUMNS ", l.name "
+		     "FROM files f JOIN logs l ON l.id = f.log "
+		     "WHERE l.instance = $1 ORDER BY " OLDEST_FIRST,
 
     [LAST_SENDER] = "SELECT turn, released FROM senders WHERE appservice = $1",
     [TAKE_OVER] =

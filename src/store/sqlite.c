@@ -855,6 +855,7 @@ const struct store_backend store_sqlite = {
     .open = sqlite_open,
     .close = sqlite_close,
     .checkpoints = sqlite_checkpoints,
+    .files = sqlite_files,
     .begin = sqlite_begin,
     .put_event = sqlite_put_event,
     .was_told = sqlite_was_told,

@@ -54,6 +54,7 @@ enum statement {
 	FORGET_FILES,
 	ADD_FILE,
 	FILES_OF_LOG,
+	FILES_OF_ALL,
 	COUNT_WAITING,
 	WAITING,
 	QUEUED,
@@ -147,6 +148,8 @@ int sqlite_edit(struct store *store, const char *appservice, const char *id,
     enum store_edit edit, int64_t now, uint64_t *events_r, struct err *e);
 int sqlite_forget(struct store *store, int64_t before, uint64_t size_max,
     int64_t *oldest_ms_r, struct err *e);
+int sqlite_files(struct store *store, struct arena *a, struct store_file **out_r,
+    size_t *count_r, struct err *e);
 int sqlite_log_statuses(struct store *store, struct arena *a,
     struct store_log_status **out_r, size_t *count_r, struct err *e);
 int sqlite_queue_statuses(struct store *store, struct arena *a,

@@ -321,6 +321,35 @@ newest_file(sqlite3_stmt *st, struct arena *a, struct store_log_status *l, struc
 }
 
 int
+sqlite_files(struct store *store, struct arena *a, struct store_file **out_r,
+    size_t *count_r, struct err *e)
+{
+	struct sqlite *s = sqlite_of(store);
+	sqlite3_stmt *st = db_query(s->db, FILES_OF_ALL, NULL, 0, e);
+	struct store_file *out = NULL, *f;
+	const char *path, *log;
+	size_t count = 0;
+	int more = -1;
+
+	while (st != NULL && (more = db_row(s->db, st, e)) == 1) {
+		out = grow(a, out, count, sizeof(*out));
+		f = &out[count++];
+		f->cp = arena_alloc(a, sizeof(*f->cp));
+		if (sqlite_checkpoint(st, f->cp, &path, e) == -1) {
+			db_done(st);
+			more = -1;
+			break;
+		}
+		f->cp->path = arena_strndup(a, path, strlen(path));
+		log = db_column_text(st, 15);
+		f->log = arena_strndup(a, log, strlen(log));
+	}
+	*out_r = out;
+	*count_r = count;
+	return more == -1 ? err_add(e, "cannot read how far the logs were read") : 0;
+}
+
+int
 sqlite_log_statuses(struct store *store, struct arena *a, struct store_log_status **out_r,
     size_t *count_r, struct err *e)
 {

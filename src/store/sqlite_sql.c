@@ -55,6 +55,8 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 	"  ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     [FILES_OF_LOG] = "SELECT " FILE_COLUMNS " FROM files f JOIN logs l ON l.id = f.log "
 		     "WHERE l.name = ?1 ORDER BY " OLDEST_FIRST,
+    [FILES_OF_ALL] = "SELECT " FILE_COLUMNS ", l.name "
+		     "FROM files f JOIN logs l ON l.id = f.log ORDER BY " OLDEST_FIRST,
 
     [COUNT_WAITING] =
 	"SELECT (SELECT count(*) FROM deliveries WHERE txn IS NULL) + "

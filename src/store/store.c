@@ -99,6 +99,13 @@ store_checkpoints(struct store *s, const char *log, struct checkpoint **cps_r,
 }
 
 int
+store_files(struct store *s, struct arena *a, struct store_file **out_r, size_t *count_r,
+    struct err *e)
+{
+	return s->backend->files(s, a, out_r, count_r, e);
+}
+
+int
 store_begin(struct store *s, struct err *e)
 {
 	return s->backend->begin(s, e);

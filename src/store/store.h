@@ -70,6 +70,19 @@ void store_close(struct store *s); /* NULL is allowed; nothing is left to save *
 int store_checkpoints(struct store *s, const char *log, struct checkpoint **cps_r,
     size_t *count_r, struct err *e);
 
+/* One file of a log. */
+struct store_file {
+	const char *log;
+	struct checkpoint *cp;
+};
+
+/*
+ * The checkpoints of all our logs in an array in the arena, the files of each log
+ * oldest first.  0, or -1 on error.
+ */
+int store_files(struct store *s, struct arena *a, struct store_file **out_r,
+    size_t *count_r, struct err *e);
+
 /* One assignment of an event to an appservice's queue. */
 struct store_delivery {
 	const char *appservice; /* id */

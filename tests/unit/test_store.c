@@ -452,6 +452,41 @@ checkpoints_come_back_as_they_were(void **state)
 	free_all(out, 1);
 }
 
+/* Of each log oldest first, whatever the order in which they were put. */
+static void
+files_of_all_logs(void **state)
+{
+	struct fixture *f = *state;
+	char old[] = "/log/\xff\xfe.1", new[] = "/log/b", odd[] = "/log/\xfe";
+	struct checkpoint in[2];
+	struct store_file *out;
+	size_t count, i, seen = 0, of_odd = 0;
+
+	assert_int_equal(store_files(f->s, f->a, &out, &count, &f->e), 0);
+	assert_int_equal(count, 0);
+
+	in[0] = checkpoint_of(UINT64_MAX, 1, old);
+	in[1] = checkpoint_of(7, UINT64_C(1) << 63, new);
+	begin(f);
+	assert_int_equal(store_put_checkpoints(f->s, LOG, in, 2, 5, &f->e), 0);
+	assert_int_equal(store_put_checkpoints(f->s, odd, in, 1, 5, &f->e), 0);
+	assert_int_equal(store_put_checkpoints(f->s, "none", in, 0, 5, &f->e), 0);
+	commit(f);
+	reopen(f);
+	assert_int_equal(store_files(f->s, f->a, &out, &count, &f->e), 0);
+	assert_int_equal(count, 3);
+	for (i = 0; i < count; i++) {
+		if (strcmp(out[i].log, LOG) == 0) {
+			assert_checkpoint(out[i].cp, &in[seen++]);
+			continue;
+		}
+		assert_string_equal(out[i].log, odd);
+		assert_checkpoint(out[i].cp, &in[0]);
+		of_odd++;
+	}
+	assert_true(seen == 2 && of_odd == 1);
+}
+
 static void
 rollback_leaves_nothing(void **state)
 {
@@ -1531,6 +1566,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    BOTH(checkpoints_come_back_as_they_were),
+	    BOTH(files_of_all_logs),
 	    BOTH(rollback_leaves_nothing),
 	    BOTH(kill_in_the_middle_leaves_what_was_committed),
 	    SQLITE(failed_write_leaves_the_store_as_it_was),
