@@ -304,6 +304,7 @@ logs_belong_to_an_instance(void **state)
 	char path[] = "/log/a";
 	struct checkpoint cp = {.file = 1, .path = path}, *cps;
 	struct store_log_status *logs;
+	struct store_file *files;
 	struct store *other;
 	size_t n;
 
@@ -315,6 +316,10 @@ logs_belong_to_an_instance(void **state)
 	assert_int_equal(store_checkpoints(f->s, LOG, &cps, &n, &f->e), 0);
 	assert_int_equal(n, 0);
 	free(cps);
+	assert_int_equal(store_files(f->s, f->a, &files, &n, &f->e), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(store_files(other, f->a, &files, &n, &f->e), 0);
+	assert_int_equal(n, 1);
 	queue_now(f, f->s, 1);
 	assert_int_equal(store_log_statuses(f->s, f->a, &logs, &n, &f->e), 0);
 	assert_int_equal(n, 2);
