@@ -135,6 +135,18 @@ copies_find(struct sight *s, struct file *f)
 	return true;
 }
 
+/* The log itself may be a copy: it was moved to another disk, or restored. */
+static struct seen *
+live_copy(struct sight *s, const struct file *f)
+{
+	struct seen *live = s->p.fd == -1 ? NULL : &s->p.seen[s->p.count - 1];
+
+	if (live == NULL || live->file != NULL || f->cp.offset < EVIDENCE_MIN ||
+	    content_copied(s->p.fd, live->path, &f->cp) != COPY_WHOLE)
+		return NULL;
+	return live;
+}
+
 /*
  * f was removed, maybe after it was compressed or copied.  Where several pieces
  * fit, they only have its head, as files have that begin with the same words;
@@ -156,6 +168,8 @@ copies_find_removed(struct sight *s, struct file *f)
 			return false;
 		fits = &s->p.seen[i];
 	}
+	if (fits == NULL)
+		fits = live_copy(s, f);
 	if (fits == NULL)
 		return false;
 	fits->guessed = true;

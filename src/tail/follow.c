@@ -185,7 +185,8 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 	fd = file_open_path(path, &facts);
 	if (fd == -1)
 		goto free;
-	if (w->expanded)
+	/* What was a log in the last run is one, though nothing is in it yet. */
+	if (w->expanded && (t->hooks.known == NULL || !t->hooks.known(t->arg, path)))
 		k = kinship(t, dir, fd, path, &facts);
 	if (k == MAYBE_COPY)
 		doubt(t, w, path);

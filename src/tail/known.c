@@ -56,6 +56,24 @@ recognise_open(struct sight *s, struct file *f)
 	}
 }
 
+/* f is open, and gone; what stands at the path begins with all that f has: it was copied. */
+static void
+recognise_replaced(struct sight *s, struct file *f)
+{
+	struct seen *live = s->p.fd == -1 ? NULL : &s->p.seen[s->p.count - 1];
+	int fd;
+
+	if (live == NULL || live->file != NULL || f->cp.offset < EVIDENCE_MIN ||
+	    !content_begins_with(s->p.fd, f->fd))
+		return;
+	fd = sight_open(s, live);
+	if (fd == -1)
+		return;
+	log_unhold(s->log, f);
+	live->file = f;
+	(void)sight_take(s, f, fd, live->path);
+}
+
 /* A finished piece that was recognised before, and is as it was then. */
 static bool
 is_unchanged(const struct file *f, const struct seen *seen)
@@ -252,12 +270,17 @@ known_find(struct sight *s)
 		f->live = false;
 		if (f->fd != -1 || f->stream != NULL)
 			recognise_open(s, f);
-		else if (f->source == FILE_UNSOUGHT)
-			recognise_closed(s, f);
 	}
+	/* Behind those, for a file that was written anew may have its old text again. */
 	for (f = s->log->files; f != NULL; f = f->next)
-		if (f->fd != -1 && !sight_knows(s, f))
+		if (f->source == FILE_UNSOUGHT)
+			recognise_closed(s, f);
+	for (f = s->log->files; f != NULL; f = f->next)
+		if (f->fd != -1 && !sight_knows(s, f)) {
 			recognise_packed(s, f);
+			if (!sight_knows(s, f))
+				recognise_replaced(s, f);
+		}
 	while ((f = most_read(s)) != NULL) {
 		recognise_moved(s, f);
 		if (f->source == FILE_UNSOUGHT)

@@ -6,6 +6,10 @@
 
 #define DATE_DIGITS                                                                      \
 	6 /* fewer digits between name and extension number a worker, not a day */
+#define DAY_DIGITS 4 /* behind the whole name: month and day */
+#define EPOCH_DIGITS 10
+#define TAI64N_DIGITS 24
+#define CURRENT "current" /* as multilog, svlogd and s6-log name it */
 
 static const char *const packed_endings[] = {".gz", ".zst", ".xz", ".bz2", ".lz4"};
 static const char *const old_endings[] = {".old", ".bak", ".prev", ".orig", "~"};
@@ -41,12 +45,12 @@ is_stamp(const char *p, size_t len, bool number_too)
 	for (i = 1; i < len; i++) {
 		if (isdigit((unsigned char)p[i]))
 			digits++;
-		else if (strchr("-_.:TtZz", p[i]) != NULL)
+		else if (strchr("-_.:TtWwZz", p[i]) != NULL)
 			others++;
 		else
 			return false;
 	}
-	if (digits >= DATE_DIGITS)
+	if (digits >= (number_too ? DAY_DIGITS : DATE_DIGITS))
 		return true;
 	return number_too && p[0] == '.' && digits > 0 && others == 0;
 }
@@ -76,8 +80,8 @@ ends_anew(const char *base, const char *name, size_t name_len)
 	    is_old_ending(name + len, name_len - len);
 }
 
-unsigned long
-names_stem_len(const char *base)
+static size_t
+stem_len(const char *base)
 {
 	const char *dot = strrchr(base, '.');
 
@@ -88,7 +92,7 @@ names_stem_len(const char *base)
 static bool
 dated_within(const char *base, const char *name, size_t name_len)
 {
-	size_t stem = names_stem_len(base), ending;
+	size_t stem = stem_len(base), ending;
 	const char *dot = base + stem;
 
 	if (*dot == '\0')
@@ -100,12 +104,31 @@ dated_within(const char *base, const char *name, size_t name_len)
 	return is_stamp(name + stem, name_len - stem - ending, false);
 }
 
+/* @4000000065a1b2c30a1b2c3d.s beside current. */
+static bool
+is_of_current(const char *base, const char *name)
+{
+	size_t len = strspn(name + 1, "0123456789abcdef");
+
+	if (strcmp(base, CURRENT) != 0 || name[0] != '@' || len != TAI64N_DIGITS)
+		return false;
+	name += 1 + len;
+	return strcmp(name, ".s") == 0 || strcmp(name, ".u") == 0 || *name == '\0';
+}
+
+unsigned long
+names_stem_len(const char *base)
+{
+	return strcmp(base, CURRENT) == 0 ? 0 : stem_len(base);
+}
+
 bool
 names_rotated(const char *base, const char *name)
 {
 	size_t len = names_unpacked_len(name);
 
-	return ends_anew(base, name, len) || dated_within(base, name, len);
+	return ends_anew(base, name, len) || dated_within(base, name, len) ||
+	    is_of_current(base, name);
 }
 
 long
@@ -125,19 +148,25 @@ names_number(const char *base, const char *name)
 	return n;
 }
 
-static size_t
-count_digits(const char *s)
+static bool
+is_year_first(const char *p)
 {
-	size_t n = 0;
-
-	for (; *s != '\0'; s++)
-		if (isdigit((unsigned char)*s))
-			n++;
-	return n;
+	if (strspn(p, "0123456789") >= EPOCH_DIGITS)
+		return true;
+	return (strncmp(p, "19", 2) == 0 || strncmp(p, "20", 2) == 0) &&
+	    strspn(p, "0123456789") >= 4;
 }
 
 bool
 names_dated(const char *base, const char *name)
 {
-	return count_digits(name) >= count_digits(base) + DATE_DIGITS;
+	size_t len = strlen(base);
+
+	if (is_of_current(base, name))
+		return true;
+	if (strncmp(base, name, len) != 0)
+		len = stem_len(base);
+	name += len;
+	name += strspn(name, ".-_");
+	return is_year_first(name);
 }

@@ -14,6 +14,8 @@
 
 #include "tail/pieces.h"
 
+#define EVIDENCE_MIN 256 /* bytes that two files do not begin with by chance */
+
 struct file;
 struct tail_log;
 

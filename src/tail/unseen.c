@@ -9,8 +9,6 @@
 #include "tail/sight.h"
 #include "tail/state.h"
 
-#define EVIDENCE_MIN 256 /* bytes that two files do not begin with by chance */
-
 /*
  * Pieces from this index on are newer than all that we know.  Where none of
  * those is there any more, the times must tell.

@@ -198,7 +198,9 @@ rotated_names(void **state)
 	    "homeserver.log-20260101", "homeserver.log-20260101.zst",
 	    "homeserver.log.2026-01-01", "homeserver.log.2026-01-01_12:30:00.xz",
 	    "homeserver-20260101.log", "homeserver-20260101.log.gz", "homeserver.log.old",
-	    "homeserver.log~", "homeserver.log.gz", "homeserver.log-20260101-1767225600"};
+	    "homeserver.log~", "homeserver.log.gz", "homeserver.log-20260101-1767225600",
+	    "homeserver.log-31-01-2026", "homeserver.log-0131",
+	    "homeserver.log-2026-W05"};
 	static const char *const others[] = {"homeserver.log", "homeserver",
 	    "homeserver-1.log", "homeserver-error.log", "homeserver.log.d",
 	    "homeserver.log-1", "homeserver2.log", "homeserver.logs.1",
@@ -213,6 +215,12 @@ rotated_names(void **state)
 		if (names_rotated("homeserver.log", others[i]))
 			fail_msg("%s should be none", others[i]);
 	assert_true(names_rotated("log", "log.1"));
+	assert_true(names_rotated("current", "@4000000065a1b2c30a1b2c3d.s"));
+	assert_true(names_rotated("current", "@4000000065a1b2c30a1b2c3d.u"));
+	assert_true(names_rotated("current", "current.1"));
+	assert_false(names_rotated("current", "@4000000065a1b2c30a1b2c3d.t"));
+	assert_false(names_rotated("current", "@4000.s"));
+	assert_false(names_rotated("homeserver.log", "@4000000065a1b2c30a1b2c3d.s"));
 	assert_false(names_rotated("worker.log", "worker-1.log"));
 }
 
@@ -226,6 +234,11 @@ order_of_names(void **state)
 	assert_int_equal(names_number("l", "l.20260101"), -1);
 	assert_true(names_dated("l", "l-20260101.gz"));
 	assert_false(names_dated("l1234567", "l1234567.old"));
+	assert_true(names_dated("l.log", "l-2026-01-31.log"));
+	assert_true(names_dated("l.log", "l.log-1767225600"));
+	assert_false(names_dated("l.log", "l.log-31-01-2026"));
+	assert_false(names_dated("l.log", "l.log-0131"));
+	assert_true(names_dated("current", "@4000000065a1b2c30a1b2c3d.s"));
 }
 
 int

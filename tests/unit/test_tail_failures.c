@@ -928,6 +928,135 @@ held_is_deleted_while_down(void **state)
 	assert_int_equal(b->gaps, 1);
 }
 
+static struct buf
+text_of_a_log(void)
+{
+	struct buf text = {0};
+
+	while (text.len < 2 * FINGERPRINT_MAX)
+		buf_addf(&text, "line at %zu\n", text.len);
+	return text;
+}
+
+/* Moved to another disk, restored, edited in place by what makes a copy. */
+static void
+replaced_by_its_copy(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = text_of_a_log();
+
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	copy(b, "log", "copy");
+	move(b, "copy", "log");
+	append(b, "more\n");
+	buf_adds(&text, "more\n");
+	settle(b);
+	assert_told(b, text.p);
+	commit_and_crash(b);
+	copy(b, "log", "copy");
+	move(b, "copy", "log");
+	append(b, "and more\n");
+	buf_adds(&text, "and more\n");
+	begin(b);
+	settle(b);
+	assert_told(b, text.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&text);
+}
+
+/* What was truncated is lost; it is not found again in the text that is put back. */
+static void
+text_is_put_back(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = text_of_a_log();
+	size_t once = text.len;
+
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	truncate_to(b, "log", 0);
+	settle(b);
+	append(b, text.p);
+	settle(b);
+	append(b, "more\n");
+	settle(b);
+	assert_int_equal(b->told.len, 2 * once + strlen("more\n"));
+	assert_int_equal(b->gaps, 1);
+	buf_free(&text);
+}
+
+/* Their names tell nothing of their order. */
+static void
+days_before_years(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log-31-01-2026");
+	wait_for_the_clock(b);
+	append(b, "three\n");
+	move(b, "log", "log-01-02-2026");
+	wait_for_the_clock(b);
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* As svlogd, multilog and s6-log name them. */
+static void
+pieces_of_current(void **state)
+{
+	struct bench *b = *state;
+
+	free(b->path);
+	b->path = name_of(b, "current");
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "current", "@4000000065a1b2c30a1b2c3d.s");
+	append(b, "three\n");
+	move(b, "current", "@4000000065a1b2c40a1b2c3d.s");
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+static bool
+told_two(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\n") == 0;
+}
+
+/* Rotated while down into a name that the glob does not match, and made anew, empty, later. */
+static void
+made_anew_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	begin_glob(b, "lo[g]");
+	settle(b);
+	append(b, "");
+	run_until(b, told_two);
+	assert_int_equal(b->gaps, 0);
+}
+
 /* One that was read to its end and deleted had little in it: others begin with that, too. */
 static void
 little_is_no_evidence(void **state)
@@ -988,6 +1117,11 @@ main(void)
 	    TEST(truncated_before_it_is_read_again),
 	    TEST(regrown_within_a_long_line),
 	    TEST(held_is_deleted_while_down),
+	    TEST(replaced_by_its_copy),
+	    TEST(text_is_put_back),
+	    TEST(days_before_years),
+	    TEST(pieces_of_current),
+	    TEST(made_anew_under_a_glob),
 	    TEST(little_is_no_evidence),
 	};
 
