@@ -202,6 +202,32 @@ content_has_bytes(int fd, uint64_t at, const char *p, size_t len)
 }
 
 static bool
+is_nul(const char *p, size_t len)
+{
+	while (len > 0 && *p == '\0')
+		p++, len--;
+	return len == 0;
+}
+
+/* Do the first size bytes of both agree?  Of a hole these are read fast enough. */
+static bool
+agree(int whole, int fd, uint64_t size)
+{
+	char p[FINGERPRINT_MAX];
+	uint64_t at = 0;
+	ssize_t n;
+
+	while (at < size) {
+		n = read_at(fd, p, sizeof(p), at);
+		if (n <= 0 || !content_has_bytes(whole, at, p, (size_t)n))
+			return false;
+		at += (uint64_t)n;
+	}
+	return true;
+}
+
+/* The ends tell, but for those of sparse files. */
+static bool
 begins_with_plain(int whole, int fd)
 {
 	char p[FINGERPRINT_MAX];
@@ -218,7 +244,9 @@ begins_with_plain(int whole, int fd)
 		return false;
 	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
 	n = read_at(fd, p, tail, size - tail);
-	return n == (ssize_t)tail && content_has_bytes(whole, size - tail, p, tail);
+	if (n != (ssize_t)tail || !content_has_bytes(whole, size - tail, p, tail))
+		return false;
+	return !is_nul(p, tail) || agree(whole, fd, size);
 }
 
 /* Its size is known only at its end, so each piece of it is compared. */

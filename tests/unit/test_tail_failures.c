@@ -1057,6 +1057,30 @@ made_anew_under_a_glob(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* All that is compared of the copy and of the log behind it is a hole; but not all of them. */
+static void
+sparse_copy_ends_in_a_hole(void **state)
+{
+	struct bench *b = *state;
+	const off_t hole = 3 * FINGERPRINT_MAX;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	copy(b, "log", "log.2");
+	append_name(b, "log.1", "");
+	truncate_to(b, "log.1", hole);
+	append_name(b, "log.1", "two\n");
+	truncate_to(b, "log.1", 2 * hole);
+	truncate_to(b, "log", 0);
+	truncate_to(b, "log", 2 * hole);
+	append(b, "three\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
 /* One that was read to its end and deleted had little in it: others begin with that, too. */
 static void
 little_is_no_evidence(void **state)
@@ -1122,6 +1146,7 @@ main(void)
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
 	    TEST(made_anew_under_a_glob),
+	    TEST(sparse_copy_ends_in_a_hole),
 	    TEST(little_is_no_evidence),
 	};
 
