@@ -204,9 +204,12 @@ content_has_bytes(int fd, uint64_t at, const char *p, size_t len)
 static bool
 is_nul(const char *p, size_t len)
 {
-	while (len > 0 && *p == '\0')
-		p++, len--;
-	return len == 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (p[i] != '\0')
+			return false;
+	return true;
 }
 
 /* Do the first size bytes of both agree?  Of a hole these are read fast enough. */
