@@ -63,20 +63,42 @@ def lives(s):
         return False
 
 
+# Years before and behind any day that the shim's clock jumps to.
+VALID = ("-startdate", "20000101000000Z", "-enddate", "20491231235959Z")
+CA = """[ca]
+default_ca = own
+[own]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = named
+[named]
+commonName = supplied
+[authority]
+basicConstraints = critical, CA:TRUE
+[receiver]
+subjectAltName = IP:127.0.0.1
+"""
+
+
 def certificate(folder):
     """A CA of our own, and a certificate by it for 127.0.0.1: (ca, certificate, key)."""
     def openssl(*args):
         subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder.path)
 
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "3650",
-            "-subj", "/CN=a CA of our own")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=receiver")
-    with open(folder / "server.ext", "w", encoding="ascii") as f:
-        f.write("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-days", "3650", "-extfile", "server.ext", "-out", "server.pem")
-    return folder / "ca.pem", folder / "server.pem", folder / "server.key"
+    def sign(name, subject, *by):
+        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + subject)
+        openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-keyfile", "ca.key", *VALID,
+                "-in", name + ".csr", "-out", name + ".pem", *by)
+
+    with open(folder / "ca.cnf", "w", encoding="ascii") as f:
+        f.write(CA)
+    open(folder / "index.txt", "x", encoding="ascii").close()
+    sign("ca", "a CA of our own", "-selfsign", "-extensions", "authority")
+    sign("receiver", "receiver", "-cert", "ca.pem", "-extensions", "receiver")
+    return folder / "ca.pem", folder / "receiver.pem", folder / "receiver.key"
 
 
 class Taken:
