@@ -1,6 +1,7 @@
 /*
  * A file that was truncated in its place, or removed: which piece is its copy?
  */
+#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -9,8 +10,6 @@
 #include "tail/content.h"
 #include "tail/sight.h"
 #include "tail/state.h"
-
-#define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
 
 /* What this piece holds of f. */
 static enum content_copy
@@ -135,15 +134,24 @@ copies_find(struct sight *s, struct file *f)
 	return true;
 }
 
-/* The log itself may be a copy: it was moved to another disk, or restored. */
-static struct seen *
-live_copy(struct sight *s, const struct file *f)
+/*
+ * The log itself may be a copy: it was moved to another disk, or restored.  But
+ * files may begin alike, and be read no farther.  So f must be what stood at the
+ * path last, and nothing may have been written between it and what stands there.
+ */
+struct seen *
+copies_live(const struct sight *s, const struct file *f)
 {
 	struct seen *live = s->p.fd == -1 ? NULL : &s->p.seen[s->p.count - 1];
+	size_t i;
 
 	if (live == NULL || live->file != NULL || f->cp.offset < EVIDENCE_MIN ||
-	    content_copied(s->p.fd, live->path, &f->cp) != COPY_WHOLE)
+	    f != log_anchor(s->log) || strcmp(f->cp.path, live->path) != 0)
 		return NULL;
+	for (i = 0; i + 1 < s->p.count; i++)
+		if (sight_unknown(&s->p.seen[i]) &&
+		    s->p.seen[i].facts.mtime_ns > s->since)
+			return NULL;
 	return live;
 }
 
@@ -168,10 +176,12 @@ copies_find_removed(struct sight *s, struct file *f)
 			return false;
 		fits = &s->p.seen[i];
 	}
-	if (fits == NULL)
-		fits = live_copy(s, f);
-	if (fits == NULL)
-		return false;
+	if (fits == NULL) {
+		fits = copies_live(s, f);
+		if (fits == NULL ||
+		    content_copied(s->p.fd, fits->path, &f->cp) != COPY_WHOLE)
+			return false;
+	}
 	fits->guessed = true;
 	return take_copy(s, f, fits);
 }

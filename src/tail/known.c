@@ -60,11 +60,10 @@ recognise_open(struct sight *s, struct file *f)
 static void
 recognise_replaced(struct sight *s, struct file *f)
 {
-	struct seen *live = s->p.fd == -1 ? NULL : &s->p.seen[s->p.count - 1];
+	struct seen *live = copies_live(s, f);
 	int fd;
 
-	if (live == NULL || live->file != NULL || f->cp.offset < EVIDENCE_MIN ||
-	    !content_begins_with(s->p.fd, f->fd))
+	if (live == NULL || !content_begins_with(s->p.fd, f->fd))
 		return;
 	fd = sight_open(s, live);
 	if (fd == -1)

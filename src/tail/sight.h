@@ -14,7 +14,8 @@
 
 #include "tail/pieces.h"
 
-#define EVIDENCE_MIN 256 /* bytes that two files do not begin with by chance */
+#define EVIDENCE_MIN 256   /* bytes that two files do not begin with by chance */
+#define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
 
 struct file;
 struct tail_log;
@@ -68,6 +69,11 @@ void known_find(struct sight *s);
 /* f was truncated in its place, or removed: take it from its copy.  True if there is one. */
 bool copies_find(struct sight *s, struct file *f);
 bool copies_find_removed(struct sight *s, struct file *f);
+/*
+ * What stands at the log's path, if that may be a copy of f by all but its bytes;
+ * else NULL.
+ */
+struct seen *copies_live(const struct sight *s, const struct file *f);
 
 /* ---- unseen.c ---- */
 

@@ -966,6 +966,69 @@ replaced_by_its_copy(void **state)
 	buf_free(&text);
 }
 
+static struct buf
+banners_and_words(void)
+{
+	struct buf head = equal_head(), text = {0};
+
+	buf_addf(&text, "%s%sone\ntwo\n%sthree\n", head.p, head.p, head.p);
+	buf_free(&head);
+	return text;
+}
+
+/* A file that has a banner alone, was rotated, held and deleted: the log begins with it, too. */
+static void
+banner_is_no_copy(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head(), text = banners_and_words();
+
+	append(b, head.p);
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "one\n");
+	settle(b);
+	delete (b, "log.1");
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "three\n");
+	settle(b);
+	assert_told(b, text.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&head);
+	buf_free(&text);
+}
+
+static void
+banner_is_no_copy_after_a_kill(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head(), text = banners_and_words();
+
+	append(b, head.p);
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "one\n");
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log.1");
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, head.p);
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_told(b, text.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&head);
+	buf_free(&text);
+}
+
 /* What was truncated is lost; it is not found again in the text that is put back. */
 static void
 text_is_put_back(void **state)
@@ -1142,6 +1205,8 @@ main(void)
 	    TEST(regrown_within_a_long_line),
 	    TEST(held_is_deleted_while_down),
 	    TEST(replaced_by_its_copy),
+	    TEST(banner_is_no_copy),
+	    TEST(banner_is_no_copy_after_a_kill),
 	    TEST(text_is_put_back),
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
