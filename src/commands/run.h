@@ -85,6 +85,7 @@ struct run {
 	bool refused; /* tail holds a chunk back */
 	bool ending;
 	uint64_t route_errors; /* as far as it was said */
+	int64_t since_ms;      /* when all logs were first looked at; 0: that is stored */
 	struct event *commit;  /* soon, or when positions alone have waited */
 	struct event *retry;
 	struct event *metrics; /* to be written; NULL: nobody asks for them */

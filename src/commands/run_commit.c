@@ -156,6 +156,27 @@ put_positions(struct run *r, int64_t now, struct err *e)
 	return ok;
 }
 
+/*
+ * With the positions of all that stood there at the first look: were it stored
+ * earlier, what of that has no position yet would be taken for new.
+ */
+static int
+put_followed(struct run *r, struct err *e)
+{
+	const struct config_server *server = r->config->servers;
+	size_t s, l;
+
+	if (r->since_ms == 0)
+		return 0;
+	for (s = 0; s < r->config->server_count; s++, server++)
+		for (l = 0; l < server->log_count; l++)
+			if (server->logs[l].kind == LOG_FILE &&
+			    store_put_followed(
+				r->store, server->logs[l].path, r->since_ms, e) == -1)
+				return -1;
+	return 0;
+}
+
 /* Is all read that is written? */
 static bool
 is_at_end(const struct log *log)
@@ -250,8 +271,10 @@ put_batch(struct run *r, struct err *e)
 			now, NULL, e) == -1)
 			goto undo;
 	}
-	if (put_positions(r, now, e) == -1 || store_commit(r->store, e) == -1)
+	if (put_positions(r, now, e) == -1 || put_followed(r, e) == -1 ||
+	    store_commit(r->store, e) == -1)
 		goto undo;
+	r->since_ms = 0;
 	tell_clocks(r, now);
 	return 0;
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
@@ -205,6 +206,19 @@ log_known(void *arg, const char *path)
 	return k != NULL;
 }
 
+/* Where to begin; a path or glob that was followed before is so since then. */
+static int
+how_of(
+    struct run *r, const struct config_log *config, struct tail_how *how_r, struct err *e)
+{
+	*how_r = config->how;
+	if (store_followed(r->store, config->path, &how_r->since_ms, e) == -1)
+		return -1;
+	if (how_r->since_ms == 0)
+		r->since_ms = clock_utc_ms();
+	return 0;
+}
+
 static bool
 is_glob(const char *path)
 {
@@ -215,11 +229,15 @@ static int
 follow_glob(struct run *r, const struct config_server *server,
     const struct config_log *config, struct err *e)
 {
-	struct glob *g = xmalloc(sizeof(*g));
+	struct glob *g;
+	struct tail_how how;
 
+	if (how_of(r, config, &how, e) == -1)
+		return -1;
+	g = xmalloc(sizeof(*g));
 	*g = (struct glob){r->globs, server, config};
 	r->globs = g;
-	return tail_follow_glob(r->tail, config->path, config->how, g, e);
+	return tail_follow_glob(r->tail, config->path, how, g, e);
 }
 
 static int
@@ -227,14 +245,15 @@ follow_path(struct run *r, const struct config_server *server,
     const struct config_log *config, struct err *e)
 {
 	struct checkpoint *cps;
+	struct tail_how how;
 	struct log *log;
 	size_t count;
 
 	log = new_log(r, server, config, config->path, e);
-	if (log == NULL)
+	if (log == NULL || how_of(r, config, &how, e) == -1)
 		return -1;
 	take_known(log, &cps, &count);
-	log->tail_log = tail_follow(r->tail, log->path, config->how, cps, count, log, e);
+	log->tail_log = tail_follow(r->tail, log->path, how, cps, count, log, e);
 	checkpoints_free(cps, count);
 	return log->tail_log == NULL ? -1 : 0;
 }
@@ -354,6 +373,8 @@ run_follow_logs(struct run *r, struct err *e)
 			if (follow_log(r, server, &server->logs[l], e) == -1)
 				return -1;
 	}
+	if (r->since_ms != 0)
+		clock_timer(r->commit, 0);
 	return 0;
 }
 

@@ -33,6 +33,10 @@ struct store_backend {
 	    const struct checkpoint *cps, size_t count, int64_t now, struct err *e);
 	int (*put_health)(struct store *s, const char *log, const char *text, int64_t now,
 	    struct err *e);
+	int (*followed)(
+	    struct store *s, const char *name, int64_t *since_ms_r, struct err *e);
+	int (*put_followed)(
+	    struct store *s, const char *name, int64_t since_ms, struct err *e);
 	int (*commit)(struct store *s, struct err *e);
 	void (*rollback)(struct store *s);
 	int (*waiting)(struct store *s, uint64_t *count_r, struct err *e);

@@ -584,6 +584,33 @@ postgresql_put_health(
 }
 
 static int
+postgresql_followed(
+    struct store *store, const char *name, int64_t *since_ms_r, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	*since_ms_r = 0;
+	if (postgresql_ready(s, e) == -1 ||
+	    pq_ask(s->pq, FOLLOWED, DB_ARGS(db_text(s->instance), path_bytes(name)),
+		since_ms_r, e) == -1)
+		return err_add(e, "cannot read since when %s is followed", name);
+	return 0;
+}
+
+static int
+postgresql_put_followed(
+    struct store *store, const char *name, int64_t since_ms, struct err *e)
+{
+	struct postgresql *s = postgresql_of(store);
+
+	if (pq_run(s->pq, PUT_FOLLOWED,
+		DB_ARGS(db_text(s->instance), path_bytes(name), db_number(since_ms)),
+		NULL, e) == -1)
+		return err_add(e, "cannot store that %s is followed", name);
+	return 0;
+}
+
+static int
 postgresql_commit(struct store *store, struct err *e)
 {
 	struct postgresql *s = postgresql_of(store);
@@ -724,6 +751,8 @@ const struct store_backend store_postgresql = {
     .was_told = postgresql_was_told,
     .put_checkpoints = postgresql_put_checkpoints,
     .put_health = postgresql_put_health,
+    .followed = postgresql_followed,
+    .put_followed = postgresql_put_followed,
     .commit = postgresql_commit,
     .rollback = postgresql_rollback,
     .waiting = postgresql_waiting,

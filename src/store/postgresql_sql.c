@@ -81,6 +81,10 @@ const char *const postgresql_statements[STATEMENT_COUNT] = {
     [FILES_OF_ALL] = "SELECT " FILE_COLUMNS ", l.name "
 		     "FROM files f JOIN logs l ON l.id = f.log "
 		     "WHERE l.instance = $1 ORDER BY " OLDEST_FIRST,
+    [FOLLOWED] = "SELECT since_ms FROM followed WHERE instance = $1 AND name = $2",
+    [PUT_FOLLOWED] =
+	"INSERT INTO followed (instance, name, since_ms) VALUES ($1, $2, $3) "
+	"ON CONFLICT (instance, name) DO NOTHING",
 
     [LAST_SENDER] = "SELECT turn, released FROM senders WHERE appservice = $1",
     [TAKE_OVER] =

@@ -133,6 +133,12 @@ static const char version_4[] = "CREATE TABLE senders ("
 static const char version_5[] = "ALTER TABLE files"
 				"  ADD COLUMN prefixes bytea NOT NULL DEFAULT ''";
 
+static const char version_6[] = "CREATE TABLE followed ("
+				"  instance text COLLATE \"C\" NOT NULL,"
+				"  name bytea NOT NULL,"
+				"  since_ms bigint NOT NULL,"
+				"  PRIMARY KEY (instance, name));";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
@@ -140,6 +146,7 @@ static const char *const migrations[] = {
     version_3,
     version_4,
     version_5,
+    version_6,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -18,18 +18,20 @@
 
 #define HOLES_TOLD 5 /* of each table */
 
-/* The tables, parents before children. */
+/* The tables, parents before children, and the version that has them first. */
 static const struct {
 	const char *name;
 	bool has_rowid;
+	int64_t version;
 } tables[] = {
-    {"meta", true},
-    {"logs", true},
-    {"appservices", true},
-    {"files", false},
-    {"events", true},
-    {"transactions", true},
-    {"deliveries", true},
+    {"meta", true, 1},
+    {"logs", true, 1},
+    {"appservices", true, 1},
+    {"files", false, 1},
+    {"followed", true, 6},
+    {"events", true, 1},
+    {"transactions", true, 1},
+    {"deliveries", true, 1},
 };
 
 /* ---- checking ------------------------------------------------------------ */
@@ -438,6 +440,17 @@ tell_lost_positions(struct copy *c, struct err *e)
 	return rc == SQLITE_DONE ? 0 : sqlite_failed(c->to, "the new store", e);
 }
 
+/* What was begun since then would be told again, too, where its position is lost. */
+static int
+begin_anew(struct copy *c, struct err *e)
+{
+	if (c->report->lost.count == 0)
+		return 0;
+	if (sqlite3_exec(c->to, "DELETE FROM followed", NULL, NULL, NULL) != SQLITE_OK)
+		return sqlite_failed(c->to, "the new store", e);
+	return 0;
+}
+
 /* ---- the new file -------------------------------------------------------------- */
 
 /* An empty store of this version. */
@@ -464,8 +477,11 @@ make_store(const char *path, struct err *e)
 static int
 copy_tables(struct copy *c, int64_t had, struct err *e)
 {
+	int64_t version;
 	size_t i;
 
+	if (number_of(c->from, "PRAGMA user_version", &version, e) == -1)
+		return -1;
 	/* The version's own row of meta gives way to the old one's. */
 	if (sqlite3_exec(c->to,
 		"PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; "
@@ -473,10 +489,11 @@ copy_tables(struct copy *c, int64_t had, struct err *e)
 		NULL, NULL, NULL) != SQLITE_OK)
 		return sqlite_failed(c->to, "the new store", e);
 	for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-		if (copy_table(c, i, e) == -1)
+		if ((version == 0 || version >= tables[i].version) &&
+		    copy_table(c, i, e) == -1)
 			return -1;
-	if (mend(c, e) == -1 || tell_lost_commits(c, had, e) == -1 ||
-	    tell_lost_positions(c, e) == -1)
+	if (mend(c, e) == -1 || tell_lost_positions(c, e) == -1 ||
+	    begin_anew(c, e) == -1 || tell_lost_commits(c, had, e) == -1)
 		return -1;
 	if (sqlite3_exec(c->to, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 		return sqlite_failed(c->to, "the new store", e);

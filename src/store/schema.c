@@ -143,6 +143,12 @@ static const char version_5[] =
     "ALTER TABLE files ADD COLUMN -- hashes of the head's prefixes; '': made before\n"
     "  prefixes BLOB NOT NULL DEFAULT x'';\n";
 
+static const char version_6[] =
+    "CREATE TABLE followed ( -- paths and globs of the configuration\n"
+    "  name TEXT NOT NULL UNIQUE,\n"
+    "  since_ms INTEGER NOT NULL -- what was written there later is new\n"
+    ") STRICT;\n";
+
 /* Row n makes version n + 1 of what was version n.  A row never changes again. */
 static const char *const migrations[] = {
     version_1,
@@ -150,6 +156,7 @@ static const char *const migrations[] = {
     version_3,
     version_4,
     version_5,
+    version_6,
 };
 
 #define VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -495,6 +495,26 @@ sqlite_put_health(
 }
 
 static int
+sqlite_followed(struct store *store, const char *name, int64_t *since_ms_r, struct err *e)
+{
+	*since_ms_r = 0;
+	if (sqlite_ask(
+		sqlite_of(store), FOLLOWED, DB_ARGS(db_text(name)), since_ms_r, e) == -1)
+		return err_add(e, "cannot read since when %s is followed", name);
+	return 0;
+}
+
+static int
+sqlite_put_followed(
+    struct store *store, const char *name, int64_t since_ms, struct err *e)
+{
+	if (db_run(sqlite_of(store)->db, PUT_FOLLOWED,
+		DB_ARGS(db_text(name), db_number(since_ms)), NULL, e) == -1)
+		return err_add(e, "cannot store that %s is followed", name);
+	return 0;
+}
+
+static int
 sqlite_commit(struct store *store, struct err *e)
 {
 	struct sqlite *s = sqlite_of(store);
@@ -861,6 +881,8 @@ const struct store_backend store_sqlite = {
     .was_told = sqlite_was_told,
     .put_checkpoints = sqlite_put_checkpoints,
     .put_health = sqlite_put_health,
+    .followed = sqlite_followed,
+    .put_followed = sqlite_put_followed,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .waiting = sqlite_waiting,

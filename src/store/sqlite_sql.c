@@ -57,6 +57,9 @@ const char *const sqlite_statements[STATEMENT_COUNT] = {
 		     "WHERE l.name = ?1 ORDER BY " OLDEST_FIRST,
     [FILES_OF_ALL] = "SELECT " FILE_COLUMNS ", l.name "
 		     "FROM files f JOIN logs l ON l.id = f.log ORDER BY " OLDEST_FIRST,
+    [FOLLOWED] = "SELECT since_ms FROM followed WHERE name = ?1",
+    [PUT_FOLLOWED] = "INSERT INTO followed (name, since_ms) VALUES (?1, ?2) "
+		     "ON CONFLICT (name) DO NOTHING",
 
     [COUNT_WAITING] =
 	"SELECT (SELECT count(*) FROM deliveries WHERE txn IS NULL) + "

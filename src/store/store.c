@@ -141,6 +141,18 @@ store_put_health(
 }
 
 int
+store_followed(struct store *s, const char *name, int64_t *since_ms_r, struct err *e)
+{
+	return s->backend->followed(s, name, since_ms_r, e);
+}
+
+int
+store_put_followed(struct store *s, const char *name, int64_t since_ms, struct err *e)
+{
+	return s->backend->put_followed(s, name, since_ms, e);
+}
+
+int
 store_commit(struct store *s, struct err *e)
 {
 	return s->backend->commit(s, e);

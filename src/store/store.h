@@ -115,6 +115,14 @@ int store_put_checkpoints(struct store *s, const char *log, const struct checkpo
 /* What is wrong with log, a sentence, or "": it is well.  Its checkpoints were put before. */
 int store_put_health(
     struct store *s, const char *log, const char *text, int64_t now, struct err *e);
+/*
+ * Since when name, a path or a glob of the configuration, is followed: *since_ms_r,
+ * 0: it never was.  0, or -1 on error.
+ */
+int store_followed(struct store *s, const char *name, int64_t *since_ms_r, struct err *e);
+/* It is followed from the time since_ms on, unless it was before. */
+int store_put_followed(
+    struct store *s, const char *name, int64_t since_ms, struct err *e);
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "tail/content.h"
 #include "tail/names.h"
@@ -25,9 +26,9 @@ struct doubt {
 struct follow {
 	char *dir;  /* the pattern up to its last slash */
 	char *leaf; /* and what is behind it */
-	struct tail_how how;
+	struct tail_how
+	    how; /* since_ms: of what is found now; 0: before the first look */
 	void *cookie;
-	bool expanded; /* at least once: what is found now came later */
 	struct doubt *doubts;
 	struct follow *next;
 };
@@ -35,12 +36,9 @@ struct follow {
 /* ---- is it a log of its own? ---------------------------------------------------- */
 
 static bool
-is_followed(const struct tail *t, const char *path)
+was_followed(const struct tail *t, const char *path)
 {
-	const struct tail_log *log;
-
-	HASH_FIND_STR(t->by_path, path, log);
-	return log != NULL;
+	return t->hooks.known != NULL && t->hooks.known(t->arg, path);
 }
 
 static void add_log(struct tail *t, struct follow *w, const char *path);
@@ -60,9 +58,8 @@ is_piece_of(struct tail *t, struct follow *w, const char *dir, const char *name,
 
 	if (!names_rotated(base, name))
 		goto free;
-	yes = is_followed(t, path);
-	if (!yes && t->hooks.known != NULL && fnmatch(w->leaf, base, FNM_PERIOD) == 0 &&
-	    t->hooks.known(t->arg, path)) {
+	yes = tail_find(t, path) != NULL;
+	if (!yes && fnmatch(w->leaf, base, FNM_PERIOD) == 0 && was_followed(t, path)) {
 		add_log(t, w, path);
 		yes = true;
 	}
@@ -118,14 +115,30 @@ kinship_with(
 	return STRANGER;
 }
 
+/* Was name rotated already?  Then it is no copy in the making. */
+static bool
+has_pieces(struct tail *t, const char *dir, const char *name)
+{
+	const struct listing *l = listing_get(t, dir);
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (names_rotated(name, l->names[i].name))
+			return true;
+	return false;
+}
+
 /* The log that writes in dir, if any, whose bytes these are. */
 static enum kinship
-kinship(const struct tail *t, const char *dir, int fd, const char *path,
+kinship(struct tail *t, const char *dir, int fd, const char *path,
     const struct file_facts *facts)
 {
 	const struct tail_log *log;
-	enum kinship k = facts->size == 0 ? MAYBE_COPY : STRANGER;
+	enum kinship k = STRANGER;
 	size_t i;
+
+	if (facts->size == 0)
+		return has_pieces(t, dir, path + strlen(dir) + 1) ? STRANGER : MAYBE_COPY;
 
 	DL_FOREACH(t->logs, log)
 	{
@@ -138,17 +151,15 @@ kinship(const struct tail *t, const char *dir, int fd, const char *path,
 	return k;
 }
 
+/* It is looked at at once: what is found next may be a copy of it. */
 static void
 add_log(struct tail *t, struct follow *w, const char *path)
 {
 	struct checkpoint *cps = NULL;
 	size_t count = 0;
 	void *cookie = t->hooks.found(t->arg, w->cookie, path, &cps, &count);
-	struct tail_how how = w->how;
 
-	if (w->expanded)
-		how.start = TAIL_START_BEGINNING;
-	(void)tail_add_log(t, path, how, cps, count, cookie);
+	sight_look(tail_add_log(t, path, w->how, cps, count, cookie));
 	checkpoints_free(cps, count);
 }
 
@@ -167,9 +178,9 @@ doubt(struct tail *t, struct follow *w, const char *path)
 }
 
 /*
- * What is there at the start is known by its name alone: comparing the bytes
- * of thousands of logs with one another would take long, and a copy that was
- * made while nobody looked has mostly a rotated name.
+ * What is there at the first look of all is known by its name alone: comparing
+ * the bytes of thousands of logs with one another would take long, and a copy
+ * that was made while nobody looked has mostly a rotated name.
  */
 static void
 consider(struct tail *t, struct follow *w, const char *dir, const char *name)
@@ -179,14 +190,14 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 	struct file_facts facts;
 	int fd = -1;
 
-	if (is_followed(t, path) || is_piece(t, w, dir, name) ||
+	if (tail_find(t, path) != NULL || is_piece(t, w, dir, name) ||
 	    name[names_unpacked_len(name)] != '\0')
 		goto free;
 	fd = file_open_path(path, &facts);
 	if (fd == -1)
 		goto free;
 	/* What was a log in the last run is one, though nothing is in it yet. */
-	if (w->expanded && (t->hooks.known == NULL || !t->hooks.known(t->arg, path)))
+	if (w->how.since_ms != 0 && !was_followed(t, path))
 		k = kinship(t, dir, fd, path, &facts);
 	if (k == MAYBE_COPY)
 		doubt(t, w, path);
@@ -240,6 +251,24 @@ shorter(const void *pa, const void *pb)
 	return la != lb ? (la < lb ? -1 : 1) : strcmp(*a, *b);
 }
 
+/* The logs of the last run first: what is new may be a copy of one of these. */
+static void
+consider_all(
+    struct tail *t, struct follow *w, const char *dir, char **names, size_t count)
+{
+	char *path;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		path = xasprintf("%s/%s", dir, names[i]);
+		if (was_followed(t, path))
+			consider(t, w, dir, names[i]);
+		free(path);
+	}
+	for (i = 0; i < count; i++)
+		consider(t, w, dir, names[i]);
+}
+
 static void
 expand_leaf(struct tail *t, struct follow *w, const char *dir)
 {
@@ -258,10 +287,9 @@ expand_leaf(struct tail *t, struct follow *w, const char *dir)
 	}
 	if (count > 0)
 		qsort(names, count, sizeof(*names), shorter);
-	for (i = 0; i < count; i++) {
-		consider(t, w, dir, names[i]);
+	consider_all(t, w, dir, names, count);
+	for (i = 0; i < count; i++)
 		free(names[i]);
-	}
 	free(names);
 }
 
@@ -290,6 +318,7 @@ watch_levels(struct tail *t, const char *dir, bool silent)
 static void
 expand(struct tail *t, struct follow *w)
 {
+	int64_t now = clock_utc_ms();
 	glob_t found;
 	size_t i;
 
@@ -303,7 +332,8 @@ expand(struct tail *t, struct follow *w)
 			globfree(&found);
 		}
 	}
-	w->expanded = true;
+	if (w->how.since_ms == 0)
+		w->how.since_ms = now;
 }
 
 void

@@ -80,6 +80,9 @@ see_name(struct pieces *p, const struct tail_log *log, const struct spot *spot,
 	if (!sought && !rotated)
 		return;
 	path = xasprintf("%s/%s", spot->dir, name->name);
+	/* A glob may have found it before the log that it is named after was there. */
+	if (tail_find(log->tail, path) != NULL)
+		rotated = false;
 	if (identity_stat(path, false, &facts) == 0 && S_ISREG(facts.mode) &&
 	    ((rotated && facts.size > 0) || is_known(log, &facts)) &&
 	    !is_seen(p, &facts)) {

@@ -230,6 +230,21 @@ forget_gone(const struct sight *s)
 			f->gone = !sight_knows(s, f) || ++count > REMEMBERED_MAX;
 }
 
+/*
+ * May what stands at the path hold lines from before the log was followed?  One
+ * that could not be opened until now may; where no birth time tells, it is new.
+ */
+static bool
+is_older_than_log(const struct tail_log *log, const struct seen *live)
+{
+	const struct tail_how *how = &log->how;
+	int64_t btime_ns = live->facts.id.btime_ns;
+
+	if (!log->first_sight || how->since_ms == 0)
+		return log->first_sight;
+	return btime_ns != 0 && btime_ns < how->since_ms * NS_PER_MS - NEAR_NS;
+}
+
 static void
 add_live(struct sight *s, struct file *before)
 {
@@ -244,7 +259,7 @@ add_live(struct sight *s, struct file *before)
 		s->p.fd = -1;
 		if (f == NULL)
 			return;
-		if (log->first_sight && log->how.start == TAIL_START_END &&
+		if (log->how.start == TAIL_START_END && is_older_than_log(log, live) &&
 		    file_to_end(f, &e) == -1)
 			say(LOG_ERR, "log=%s %s", log->path, e.text);
 	}
@@ -256,6 +271,12 @@ add_live(struct sight *s, struct file *before)
 		log->stats.rotations++;
 		s->moved = true;
 	}
+}
+
+static bool
+is_absent(int error)
+{
+	return error == ENOENT || error == ENOTDIR;
 }
 
 static void
@@ -274,19 +295,27 @@ complain(struct tail_log *log, int error)
 		    "log=%s is a link whose owner owns neither the log nor the system; "
 		    "it is not followed",
 		    log->path);
-	else if (error != ENOENT && error != ENOTDIR)
+	else if (!is_absent(error))
 		say(LOG_WARNING, "log=%s cannot be read: %s", log->path, strerror(error));
 }
 
-/* What stands beside a log when it is seen for the first time is none of ours. */
+/*
+ * What stands beside a log when it is seen for the first time is none of ours; but
+ * for what was written since its path, or the glob that found it, is followed.
+ */
 static void
 pass_older(struct sight *s)
 {
-	size_t count = s->p.count - (s->p.count > 0 && s->p.seen[s->p.count - 1].live);
-	size_t i = count > REMEMBERED_MAX ? count - REMEMBERED_MAX : 0;
+	const struct tail_how *how = &s->log->how;
+	size_t count = s->p.count - (s->p.count > 0 && s->p.seen[s->p.count - 1].live), i;
 
+	while (how->since_ms != 0 && count > 0 &&
+	    s->p.seen[count - 1].facts.mtime_ns >= how->since_ms * NS_PER_MS - NEAR_NS)
+		count--;
+	i = count > REMEMBERED_MAX ? count - REMEMBERED_MAX : 0;
 	for (; i < count; i++)
-		sight_remember(s, &s->p.seen[i]);
+		if (sight_unknown(&s->p.seen[i]))
+			sight_remember(s, &s->p.seen[i]);
 }
 
 static struct file *
@@ -307,13 +336,11 @@ search_once(struct sight *s, struct file *before)
 	s->stale = false;
 	known_check(s);
 	pieces_gather(s->log, &s->p);
-	if (s->log->first_sight) {
+	known_find(s);
+	if (s->log->first_sight)
 		pass_older(s);
-	} else {
-		known_find(s);
-		if (!s->stale || s->last)
-			unseen_add(s);
-	}
+	if ((!s->log->first_sight || s->log->how.since_ms != 0) && (!s->stale || s->last))
+		unseen_add(s);
 	s->stale = s->stale || log_was_cut(s->log);
 	if (s->stale && !s->last)
 		return false;
@@ -324,7 +351,8 @@ search_once(struct sight *s, struct file *before)
 		add_live(s, before);
 	forget_gone(s);
 	bound_deleted(s);
-	s->log->first_sight = false;
+	if (s->p.error == 0 || is_absent(s->p.error))
+		s->log->first_sight = false;
 	return true;
 }
 

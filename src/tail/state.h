@@ -105,6 +105,8 @@ struct tail *tail_new_timed(struct event_base *base, const struct tail_hooks *ho
 void tail_queue(struct tail_log *log, bool look);
 /* A file of log is held until now + ms. */
 void tail_hold_until(struct tail *t, int64_t ms);
+/* The log that is followed as path; NULL: none is. */
+struct tail_log *tail_find(const struct tail *t, const char *path);
 struct tail_log *tail_add_log(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie);
 

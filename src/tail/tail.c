@@ -322,6 +322,15 @@ tail_free(struct tail *t)
 }
 
 struct tail_log *
+tail_find(const struct tail *t, const char *path)
+{
+	struct tail_log *log;
+
+	HASH_FIND_STR(t->by_path, path, log);
+	return log;
+}
+
+struct tail_log *
 tail_add_log(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie)
 {
@@ -349,7 +358,6 @@ struct tail_log *
 tail_follow(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie, struct err *e)
 {
-	struct tail_log *log;
 	size_t len = strlen(path);
 
 	if (len == 0 || path[len - 1] == '/') {
@@ -357,8 +365,7 @@ tail_follow(struct tail *t, const char *path, struct tail_how how,
 		    e, "cannot follow \"%s\": it is not the path of a file", path);
 		return NULL;
 	}
-	HASH_FIND_STR(t->by_path, path, log);
-	if (log != NULL) {
+	if (tail_find(t, path) != NULL) {
 		(void)err_set(e, "cannot follow %s twice", path);
 		return NULL;
 	}

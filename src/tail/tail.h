@@ -42,6 +42,11 @@ enum tail_watch {
 struct tail_how {
 	enum tail_start start; /* where none of it was read before */
 	enum tail_watch watch;
+	/*
+	 * Since when the path or glob is followed (UTC): what was written later is new,
+	 * whatever start says, though none of it was read before.  0: from now on.
+	 */
+	int64_t since_ms;
 };
 
 /* Whole lines of one file.  Borrowed: valid only during the call. */

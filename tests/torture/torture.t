@@ -41,6 +41,7 @@ TOLD = re.compile(rb"told at once: (\d+), (x+ )?and that is all$")
 PATIENCE = 40  # seconds without a new number before it counts as lost
 LEAD = 20000  # numbers that the writer is ahead of the reader at most
 KEPT = 6  # older generations
+LOGS = 40  # of a glob
 
 
 class Failure(Exception):
@@ -213,8 +214,8 @@ class Log:
 class World:
     """hearsay run, hearsay listen, logs, and the book of what was done."""
 
-    def __init__(self, folder, rng, where):
-        self.folder, self.rng, self.where = folder, rng, where
+    def __init__(self, folder, rng, where, begin="beginning"):
+        self.folder, self.rng, self.where, self.begin = folder, rng, where, begin
         self.logs = []
         self.began = time.monotonic()
         self.script = open(folder / "script.txt", "w", encoding="utf-8", buffering=1)
@@ -236,9 +237,9 @@ class World:
 patterns = [ "%s" ];
 registrations = [ "%s" ];
 servers = ( { name = "%s"; pack = "torture"; timezone = "UTC";
-              logs = ( { path = "%s"; start = "beginning"; } ); } );
+              logs = ( { path = "%s"; start = "%s"; } ); } );
 """ % (self.folder / "hearsay.db", os.path.join(HERE, "pack"), self.receiver.registration,
-                lib.SERVER, self.where))
+                lib.SERVER, self.where, self.begin))
 
     def did(self, text, *args):
         text = text % args if args else text
@@ -259,6 +260,9 @@ servers = ( { name = "%s"; pack = "torture"; timezone = "UTC";
     def start(self):
         self.did("start")
         self.run = lib.Run(self.config, self.folder / "run.log")
+
+    def wait_followed(self):
+        lib.wait_for(lambda: "started" in self.run.said(), "the start")
 
     def kill(self):
         if self.run is None:
@@ -707,6 +711,20 @@ def several(log):
     log.rng.choice((rename, rename, late, copytruncate_held) if log.numbered else (dated,))(log)
 
 
+def appearing(log):
+    """more logs of a glob, which appear while hearsay runs or does not"""
+    world = log.world
+    if len(world.logs) < LOGS:
+        if world.rng.random() < 0.4:
+            world.kill()
+        user = "n%d" % len(world.logs)
+        world.did("log %s appears", user)
+        log = Log(world, os.path.join(os.path.dirname(log.path), user + ".log"), user)
+        log.burst()
+        world.strike()
+    several(log)
+
+
 def equal_heads(log):
     """files with equal heads, some of nothing else"""
     log.rng.choice((rename, copytruncate_held) if log.numbered else (dated,))(log)
@@ -745,7 +763,7 @@ def one_log(folder, rng, **more):
 
 
 def many_logs(folder, rng, **more):
-    world = World(folder, rng, os.path.join(folder / "logs", more["pattern"]))
+    world = World(folder, rng, os.path.join(folder / "logs", more.pop("pattern")), **more)
     for user in ("a", "b", "c"):
         Log(world, os.path.join(folder / "logs", user + ".log"), user)
     return world
@@ -774,6 +792,7 @@ KINDS = {
     "crlf": (mixed, one_log, {"eol": b"\r\n"}),
     "glob": (several, many_logs, {"pattern": "*.log*"}),
     "glob-dated": (several, many_logs, {"pattern": "*.log"}),
+    "glob-appearing": (appearing, many_logs, {"pattern": "*.log", "begin": "end"}),
     "equal-heads": (equal_heads, one_log, {"head": HEAD}),
     "mixed": (mixed, one_log, {}),
 }
@@ -783,6 +802,8 @@ def torment(world, rotate, seconds, steps):
     rng = world.rng
     end = time.monotonic() + seconds
     world.start()
+    if world.begin == "end":
+        world.wait_followed()
     # What was rotated before the first look is none of ours.
     for log in world.logs:
         log.write(3)

@@ -1505,6 +1505,27 @@ queue_statuses_tell_all(void **state)
 }
 
 static void
+what_is_followed_keeps_its_time(void **state)
+{
+	struct fixture *f = *state;
+	int64_t since = 1;
+
+	assert_int_equal(store_followed(f->s, "/logs/*.log", &since, &f->e), 0);
+	assert_int_equal(since, 0);
+	begin(f);
+	assert_int_equal(store_put_followed(f->s, "/logs/*.log", 77, &f->e), 0);
+	commit(f);
+	begin(f);
+	assert_int_equal(store_put_followed(f->s, "/logs/*.log", 99, &f->e), 0);
+	commit(f);
+	reopen(f);
+	assert_int_equal(store_followed(f->s, "/logs/*.log", &since, &f->e), 0);
+	assert_int_equal(since, 77);
+	assert_int_equal(store_followed(f->s, "/logs/a.log", &since, &f->e), 0);
+	assert_int_equal(since, 0);
+}
+
+static void
 log_statuses_tell_all(void **state)
 {
 	struct fixture *f = *state;
@@ -1602,6 +1623,7 @@ main(void)
 	    SQLITE(delivery_needs_no_more_of_the_disk),
 	    BOTH(reader_looks_beside_the_owner_and_without),
 	    BOTH(queue_statuses_tell_all),
+	    BOTH(what_is_followed_keeps_its_time),
 	    BOTH(log_statuses_tell_all),
 	};
 

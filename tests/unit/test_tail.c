@@ -98,6 +98,65 @@ appears_and_is_rotated(void **state)
 	run_until(b, told_three);
 }
 
+/* While down; its path was followed before, and there was nothing then but an old piece. */
+static void
+appears_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	char *old = name_of(b, "log.7");
+	struct timespec times[2];
+
+	append_to(old, "old\n");
+	assert_int_equal(clock_gettime(CLOCK_REALTIME, &times[0]), 0);
+	b->how.start = TAIL_START_END;
+	b->how.since_ms = times[0].tv_sec * 1000;
+	times[0].tv_sec--;
+	times[1] = times[0];
+	assert_int_equal(utimensat(AT_FDCWD, old, times, 0), 0);
+	free(old);
+	append(b, "one\n");
+	move(b, "log", "log.1");
+	append(b, "two\nthree\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* It could not be opened when it was looked at first; what stood in it is none of ours. */
+static void
+opened_at_last(void **state)
+{
+	struct bench *b = *state;
+	char *target = name_of(b, "target");
+	struct file_facts facts;
+
+	append_to(target, "old\n");
+	assert_int_equal(identity_stat(target, true, &facts), 0);
+	if (geteuid() != 0 || facts.id.btime_ns == 0) {
+		free(target);
+		skip();
+	}
+	b->how.start = TAIL_START_END;
+	assert_int_equal(symlink(target, b->path), 0);
+	assert_int_equal(lchown(b->path, 12345, 12345), 0);
+	begin(b);
+	settle(b);
+	assert_int_equal(lchown(b->path, 0, 0), 0);
+	settle(b);
+	append(b, "one\n");
+	settle(b);
+	assert_told(b, "one\n");
+	crash(b);
+	b->told.len = 0;
+	b->how.since_ms = facts.id.btime_ns / 1000000 + 1000;
+	begin(b);
+	append(b, "two\n");
+	settle(b);
+	assert_told(b, "two\n");
+	free(target);
+}
+
 static void
 directory_appears_later(void **state)
 {
@@ -986,6 +1045,29 @@ glob_matches_a_copy(void **state)
 	assert_string_equal(b->found.p, "a.log\nz.log\n");
 }
 
+/* While down: a new log, and two copies of the one that was followed. */
+static void
+glob_matches_what_came_while_down(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	b->how.start = TAIL_START_END;
+	b->how.since_ms = clock_utc_ms();
+	wait_for_the_clock(b);
+	append_name(b, "loh", "two\n");
+	copy(b, "log", "loa");
+	copy(b, "log", "loi");
+	begin_glob(b, "lo?");
+	settle(b);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_string_equal(b->found.p, "log\nloh\n");
+}
+
 static void
 glob_of_directories(void **state)
 {
@@ -1707,6 +1789,8 @@ main(void)
 	    TEST(begins_at_the_end),
 	    TEST(appears_later),
 	    TEST(appears_and_is_rotated),
+	    TEST(appears_while_down),
+	    TEST(opened_at_last),
 	    TEST(directory_appears_later),
 	    TEST(directory_made_again),
 	    TEST(wakes_by_news_alone),
@@ -1746,6 +1830,7 @@ main(void)
 	    TEST(glob_matches_now_and_later),
 	    TEST(glob_matches_rotated_names),
 	    TEST(glob_matches_a_copy),
+	    TEST(glob_matches_what_came_while_down),
 	    TEST(glob_of_directories),
 	    TEST(queue_overflow),
 	    TEST(without_inotify),
