@@ -403,11 +403,11 @@ migration_waits_for_the_others_to_end(void **state)
 	struct fixture *f = *state;
 
 	open_first(f);
-	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 1"));
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = version - 1"));
 	assert_null(store_open_as(postgres_url(f->server), "second", STORE_OWN, &f->e));
 	assert_non_null(strstr(f->e.text, "stop them all"));
 	queue_now(f, f->s, 1);
-	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = 5"));
+	free(postgres_run(f->server, "UPDATE hearsay.meta SET version = version + 1"));
 	store_close(opened(f, "second"));
 }
 
