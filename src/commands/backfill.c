@@ -30,7 +30,7 @@
 /* A file that run follows, and how far it had come when that was asked for last. */
 struct followed {
 	uint64_t key, offset;
-	char *log;
+	char *log; /* NULL: run has not seen it yet */
 	struct followed *next;
 };
 
@@ -147,9 +147,9 @@ known_in(struct backfill *b, const char *log, const char *head, size_t len,
 	return found;
 }
 
-/* Is it a log of the configuration, which run will read on? */
-static bool
-is_configured(const struct config *c, const char *log)
+/* The path or glob of the configuration by which run reads log; NULL: it does not. */
+static const char *
+configured_as(const struct config *c, const char *log)
 {
 	const struct config_server *s;
 	size_t i;
@@ -157,22 +157,33 @@ is_configured(const struct config *c, const char *log)
 	for (s = c->servers; s < c->servers + c->server_count; s++)
 		for (i = 0; i < s->log_count; i++)
 			if (fnmatch(s->logs[i].path, log, 0) == 0)
-				return true;
-	return false;
+				return s->logs[i].path;
+	return NULL;
 }
 
 static void
 follow(struct backfill *b, const char *log, uint64_t key)
 {
-	struct followed *f;
+	struct followed *f = xcalloc(1, sizeof(*f));
 
-	if (!is_configured(b->at.config, log))
-		return;
-	f = xcalloc(1, sizeof(*f));
 	f->key = key;
-	f->log = xstrdup(log);
+	f->log = log == NULL ? NULL : xstrdup(log);
 	f->next = b->followed;
 	b->followed = f;
+}
+
+/* What appeared after run looked there for the first time it reads from its first line. */
+static int
+follow_unseen(struct backfill *b, const char *path, uint64_t key, struct err *e)
+{
+	const char *name = configured_as(b->at.config, path);
+	int64_t since = 0;
+
+	if (name != NULL && store_followed(b->at.store, name, &since, e) == -1)
+		return -1;
+	if (since != 0)
+		follow(b, NULL, key);
+	return 0;
 }
 
 int
@@ -188,11 +199,14 @@ backfill_file(struct backfill *b, const char *path, uint64_t *key_r, struct err 
 	    store_log_statuses(b->at.store, a, &logs, &count, e) == 0)
 		for (i = 0, found = 0; found == 0 && i < count; i++) {
 			found = known_in(b, logs[i].log, head, len, key_r, e);
-			if (found == 1)
+			if (found == 1 &&
+			    configured_as(b->at.config, logs[i].log) != NULL)
 				follow(b, logs[i].log, *key_r);
 		}
-	if (found == 0)
+	if (found == 0) {
 		*key_r = XXH3_64bits(head, len) | 1; /* 0 is no key */
+		found = follow_unseen(b, path, *key_r, e);
+	}
 	arena_free(a);
 	return found == -1 ? -1 : 0;
 }
@@ -251,7 +265,8 @@ is_ahead(struct backfill *b, const struct account_event *ev, bool *ahead_r, stru
 	for (f = b->followed; f != NULL; f = f->next) {
 		if (f->key != ev->file)
 			continue;
-		if (ev->offset >= f->offset && look_how_far(b, f, e) == -1)
+		if (f->log != NULL && ev->offset >= f->offset &&
+		    look_how_far(b, f, e) == -1)
 			return -1;
 		*ahead_r = ev->offset >= f->offset;
 		break;

@@ -35,6 +35,28 @@ def unmarked(event):
     return mark, lib.same(dict(event, content=content))
 
 
+def unseen(tap, folder, late, log):
+    """A glob finds a file that appeared while run did not run."""
+    config, new = folder / "glob.conf", folder / "homeserver-worker.log"
+    lib.write_config(config, folder, late.registration, folder / "homeserver*.log",
+                     store=folder / "glob.db", start="end")
+    run = lib.Run(config, folder / "run.log")
+    lib.wait_until_read(config, log)
+    tap.equal(run.terminate(), 0, "run ends cleanly")
+    before = len(late.events())
+    shutil.copyfile(log, new)
+    with open(new, "r+b") as f:
+        f.write(b"# another file\n")
+    want = [lib.same(e) for e in lib.replay(new) if e["type"] in lib.LISTED]
+    tap.equal(backfill(config, "late", new), (0, 0), "a file that run will find is left to it")
+    run = lib.Run(config, folder / "run.log")
+    lib.wait_for(lambda: len(late.events()) >= before + len(want), "its events")
+    lib.wait_until_read(config, new)
+    tap.equal(run.terminate(), 0, "run ends cleanly")
+    tap.equal([unmarked(e) for e in late.events()[before:]], [(None, e) for e in want],
+              "which tells it live, and once")
+
+
 def main():
     tap = lib.Tap()
     data, _ = lib.capture("synapse-text")
@@ -94,6 +116,7 @@ def main():
         tap.equal([unmarked(e) for e in late.events()[-len(want):]],
                   [(None, e) for e in want], "which tells it live, and once")
         tap.equal(run.terminate(), 0, "run ends cleanly")
+        unseen(tap, folder, late, log)
         audit.stop()
         late.stop()
 
