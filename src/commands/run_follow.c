@@ -151,6 +151,19 @@ load_known(struct run *r, struct err *e)
 	return ok;
 }
 
+/* Their paths; what is followed by now is none of them.  The caller frees all. */
+static char **
+known_paths(const struct run *r, size_t *count_r)
+{
+	char **paths = xcalloc(HASH_COUNT(r->known), sizeof(*paths));
+	const struct known *k;
+
+	*count_r = 0;
+	for (k = r->known; k != NULL; k = k->hh.next)
+		paths[(*count_r)++] = xstrdup(k->path);
+	return paths;
+}
+
 /* The checkpoints of log, which the caller frees (checkpoints_free). */
 static void
 take_known(struct log *log, struct checkpoint **cps_r, size_t *count_r)
@@ -195,17 +208,6 @@ log_found(
 	return log;
 }
 
-/* One that is followed by now is known to tail itself. */
-static bool
-log_known(void *arg, const char *path)
-{
-	const struct run *r = arg;
-	const struct known *k;
-
-	HASH_FIND_STR(r->known, path, k);
-	return k != NULL;
-}
-
 /* Where to begin; a path or glob that was followed before is so since then. */
 static int
 how_of(
@@ -220,9 +222,9 @@ how_of(
 }
 
 static bool
-is_glob(const char *path)
+is_glob(const struct config_log *config)
 {
-	return strpbrk(path, "*?[") != NULL;
+	return config->kind == LOG_FILE && strpbrk(config->path, "*?[") != NULL;
 }
 
 static int
@@ -231,13 +233,21 @@ follow_glob(struct run *r, const struct config_server *server,
 {
 	struct glob *g;
 	struct tail_how how;
+	char **known;
+	size_t count, i;
+	int ok;
 
 	if (how_of(r, config, &how, e) == -1)
 		return -1;
 	g = xmalloc(sizeof(*g));
 	*g = (struct glob){r->globs, server, config};
 	r->globs = g;
-	return tail_follow_glob(r->tail, config->path, how, g, e);
+	known = known_paths(r, &count);
+	ok = tail_follow_glob(r->tail, config->path, how, known, count, g, e);
+	for (i = 0; i < count; i++)
+		free(known[i]);
+	free(known);
+	return ok;
 }
 
 static int
@@ -345,8 +355,28 @@ follow_log(struct run *r, const struct config_server *server,
 		return follow_pipe(r, server, config, e);
 	if (config->kind == LOG_JOURNAL)
 		return follow_journal(r, server, config, e);
-	return is_glob(config->path) ? follow_glob(r, server, config, e)
-				     : follow_path(r, server, config, e);
+	return follow_path(r, server, config, e);
+}
+
+/* A glob takes what it matches of what is known: the paths of the configuration come first. */
+static int
+follow_all(struct run *r, bool globs, struct err *e)
+{
+	const struct config_server *server = r->config->servers;
+	size_t s, l;
+	bool glob;
+	int ok = 0;
+
+	for (s = 0; s < r->config->server_count && ok == 0; s++, server++) {
+		for (l = 0; l < server->log_count && ok == 0; l++) {
+			glob = is_glob(&server->logs[l]);
+			if (glob != globs)
+				continue;
+			ok = glob ? follow_glob(r, server, &server->logs[l], e)
+				  : follow_log(r, server, &server->logs[l], e);
+		}
+	}
+	return ok;
 }
 
 int
@@ -354,10 +384,9 @@ run_follow_logs(struct run *r, struct err *e)
 {
 	const struct tail_hooks hooks = {.lines = take_lines,
 	    .found = log_found,
-	    .known = log_known,
 	    .moved = file_moved,
 	    .gap = bytes_lost};
-	size_t s, l;
+	size_t s;
 
 	r->tail = tail_new(r->base, &hooks, r, e);
 	if (r->tail == NULL || load_known(r, e) == -1)
@@ -369,10 +398,9 @@ run_follow_logs(struct run *r, struct err *e)
 		    r->config->request_timeout_ms, r->config->request_max};
 
 		r->tellers[s] = teller_new(server->name, &limits);
-		for (l = 0; l < server->log_count; l++)
-			if (follow_log(r, server, &server->logs[l], e) == -1)
-				return -1;
 	}
+	if (follow_all(r, false, e) == -1 || follow_all(r, true, e) == -1)
+		return -1;
 	if (r->since_ms != 0)
 		clock_timer(r->commit, 0);
 	return 0;

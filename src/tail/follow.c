@@ -35,42 +35,22 @@ struct follow {
 
 /* ---- is it a log of its own? ---------------------------------------------------- */
 
+/* Is dir/base, len bytes of name and then ending, a log that name is a piece of? */
 static bool
-was_followed(const struct tail *t, const char *path)
-{
-	return t->hooks.known != NULL && t->hooks.known(t->arg, path);
-}
-
-static void add_log(struct tail *t, struct follow *w, const char *path);
-
-/*
- * Is dir/base, len bytes of it and then ending, a log that name is a piece of?
- * One that was followed in the last run is again, though it may just be renamed.
- */
-static bool
-is_piece_of(struct tail *t, struct follow *w, const char *dir, const char *name,
-    size_t len, struct slice ending)
+is_piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
+    struct slice ending)
 {
 	char *path =
 	    xasprintf("%s/%.*s%.*s", dir, (int)len, name, (int)ending.len, ending.p);
-	const char *base = path + strlen(dir) + 1;
-	bool yes = false;
+	bool yes =
+	    names_rotated(path + strlen(dir) + 1, name) && tail_find(t, path) != NULL;
 
-	if (!names_rotated(base, name))
-		goto free;
-	yes = tail_find(t, path) != NULL;
-	if (!yes && fnmatch(w->leaf, base, FNM_PERIOD) == 0 && was_followed(t, path)) {
-		add_log(t, w, path);
-		yes = true;
-	}
-
-free:
 	free(path);
 	return yes;
 }
 
 static bool
-is_piece(struct tail *t, struct follow *w, const char *dir, const char *name)
+is_piece(const struct tail *t, const char *dir, const char *name)
 {
 	size_t unpacked = names_unpacked_len(name), i;
 	const char *dot = memrchr(name, '.', unpacked);
@@ -82,8 +62,8 @@ is_piece(struct tail *t, struct follow *w, const char *dir, const char *name)
 	for (i = 1; name[i] != '\0'; i++) {
 		if (strchr(".-_~", name[i]) == NULL)
 			continue;
-		if (is_piece_of(t, w, dir, name, i, none) ||
-		    is_piece_of(t, w, dir, name, i, ending))
+		if (is_piece_of(t, dir, name, i, none) ||
+		    is_piece_of(t, dir, name, i, ending))
 			return true;
 	}
 	return false;
@@ -151,16 +131,16 @@ kinship(struct tail *t, const char *dir, int fd, const char *path,
 	return k;
 }
 
-/* It is looked at at once: what is found next may be a copy of it. */
-static void
+static struct tail_log *
 add_log(struct tail *t, struct follow *w, const char *path)
 {
 	struct checkpoint *cps = NULL;
 	size_t count = 0;
 	void *cookie = t->hooks.found(t->arg, w->cookie, path, &cps, &count);
+	struct tail_log *log = tail_add_log(t, path, w->how, cps, count, cookie);
 
-	sight_look(tail_add_log(t, path, w->how, cps, count, cookie));
 	checkpoints_free(cps, count);
+	return log;
 }
 
 static void
@@ -190,19 +170,19 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 	struct file_facts facts;
 	int fd = -1;
 
-	if (tail_find(t, path) != NULL || is_piece(t, w, dir, name) ||
+	if (tail_find(t, path) != NULL || is_piece(t, dir, name) ||
 	    name[names_unpacked_len(name)] != '\0')
 		goto free;
 	fd = file_open_path(path, &facts);
 	if (fd == -1)
 		goto free;
-	/* What was a log in the last run is one, though nothing is in it yet. */
-	if (w->how.since_ms != 0 && !was_followed(t, path))
+	if (w->how.since_ms != 0)
 		k = kinship(t, dir, fd, path, &facts);
+	/* It is looked at at once: what is found next may be a copy of it. */
 	if (k == MAYBE_COPY)
 		doubt(t, w, path);
 	else if (k == STRANGER)
-		add_log(t, w, path);
+		sight_look(add_log(t, w, path));
 
 free:
 	if (fd != -1)
@@ -251,24 +231,6 @@ shorter(const void *pa, const void *pb)
 	return la != lb ? (la < lb ? -1 : 1) : strcmp(*a, *b);
 }
 
-/* The logs of the last run first: what is new may be a copy of one of these. */
-static void
-consider_all(
-    struct tail *t, struct follow *w, const char *dir, char **names, size_t count)
-{
-	char *path;
-	size_t i;
-
-	for (i = 0; i < count; i++) {
-		path = xasprintf("%s/%s", dir, names[i]);
-		if (was_followed(t, path))
-			consider(t, w, dir, names[i]);
-		free(path);
-	}
-	for (i = 0; i < count; i++)
-		consider(t, w, dir, names[i]);
-}
-
 static void
 expand_leaf(struct tail *t, struct follow *w, const char *dir)
 {
@@ -287,9 +249,10 @@ expand_leaf(struct tail *t, struct follow *w, const char *dir)
 	}
 	if (count > 0)
 		qsort(names, count, sizeof(*names), shorter);
-	consider_all(t, w, dir, names, count);
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		consider(t, w, dir, names[i]);
 		free(names[i]);
+	}
 	free(names);
 }
 
@@ -346,6 +309,13 @@ follow_look(struct tail *t, const char *dir)
 		expand(t, w);
 }
 
+static bool
+matches(const struct follow *w, const char *dir, const char *name)
+{
+	return fnmatch(w->dir, dir, FNM_PATHNAME | FNM_PERIOD) == 0 &&
+	    fnmatch(w->leaf, name, FNM_PERIOD) == 0;
+}
+
 void
 follow_name(struct tail *t, const char *dir, const char *name)
 {
@@ -353,20 +323,34 @@ follow_name(struct tail *t, const char *dir, const char *name)
 
 	LL_FOREACH(t->follows, w)
 	{
-		if (fnmatch(w->dir, dir, FNM_PATHNAME | FNM_PERIOD) == 0 &&
-		    fnmatch(w->leaf, name, FNM_PERIOD) == 0)
+		if (matches(w, dir, name))
 			consider(t, w, dir, name);
 		else if (has_magic(w->dir))
 			expand(t, w);
 	}
 }
 
+static void
+add_known(struct tail *t, struct follow *w, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir;
+
+	if (slash == NULL || tail_find(t, path) != NULL)
+		return;
+	dir = xstrndup(path, (size_t)(slash - path));
+	if (matches(w, dir, slash + 1))
+		(void)add_log(t, w, path);
+	free(dir);
+}
+
 int
-tail_follow_glob(
-    struct tail *t, const char *pattern, struct tail_how how, void *cookie, struct err *e)
+tail_follow_glob(struct tail *t, const char *pattern, struct tail_how how,
+    char *const *known, size_t known_count, void *cookie, struct err *e)
 {
 	const char *slash = strrchr(pattern, '/');
 	struct follow *w;
+	size_t i;
 
 	if (pattern[0] == '\0' || (slash != NULL && slash[1] == '\0'))
 		return err_set(
@@ -381,6 +365,8 @@ tail_follow_glob(
 	w->how = how;
 	w->cookie = cookie;
 	LL_APPEND(t->follows, w);
+	for (i = 0; i < known_count; i++)
+		add_known(t, w, known[i]);
 	if (t->started)
 		expand(t, w);
 	return 0;

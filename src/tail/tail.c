@@ -372,7 +372,10 @@ tail_follow(struct tail *t, const char *path, struct tail_how how,
 	return tail_add_log(t, path, how, cps, count, cookie);
 }
 
-/* Where a log begins at its end, the end is where it is now, and not at the first turn. */
+/*
+ * Where a log begins at its end, the end is where it is now, and not at the first
+ * turn.  What a glob matches may be a piece of a log that is known: these come first.
+ */
 int
 tail_start(struct tail *t, struct err *e)
 {
@@ -380,10 +383,9 @@ tail_start(struct tail *t, struct err *e)
 
 	(void)e;
 	t->started = true;
-	follow_look(t, NULL);
 	DL_FOREACH(t->logs, log)
-	if (log->look)
-		sight_look(log);
+	sight_look(log);
+	follow_look(t, NULL);
 	if (t->timing.slow_ms > 0)
 		clock_timer(t->slow, t->timing.slow_ms);
 	schedule(t);

@@ -74,11 +74,6 @@ struct tail_hooks {
 	 */
 	void *(*found)(void *arg, void *glob_cookie, const char *path,
 	    struct checkpoint **cps_r, size_t *count_r);
-	/*
-	 * Was path followed in the last run?  Then what rotation made of it is no log
-	 * of its own, though there is no file at path just now.  May be NULL: none was.
-	 */
-	bool (*known)(void *arg, const char *path);
 	/* A file of log changed its standing (new, finished, gone): ask for its checkpoints. */
 	void (*moved)(void *arg, struct tail_log *log);
 	/* Bytes that can't be had any more (size in bytes, 0 = unknown); why is a sentence. */
@@ -110,10 +105,12 @@ struct tail_log *tail_follow(struct tail *t, const char *path, struct tail_how h
 /*
  * Follow every path that matches pattern (glob(7)), now and later.  Each match
  * becomes a log of its own, through the found hook; a rotated piece of a log
- * that is already followed does not.  0, or -1 on error.
+ * that is already followed does not.  known (borrowed) are paths that were followed
+ * in the last run: those that match and are not followed yet are at once, for what
+ * is unread of them may stand elsewhere by now.  0, or -1 on error.
  */
 int tail_follow_glob(struct tail *t, const char *pattern, struct tail_how how,
-    void *cookie, struct err *e);
+    char *const *known, size_t known_count, void *cookie, struct err *e);
 
 /* Begin reading: what is there already is read from the event loop. */
 int tail_start(struct tail *t, struct err *e);

@@ -46,13 +46,17 @@ take_lines(void *arg, const struct tail_chunk *c)
 	return 0;
 }
 
-/* Committed is what was followed as the log. */
-static bool
-path_known(void *arg, const char *path)
+static struct checkpoint *
+copy_of(const struct checkpoint *cps, size_t count)
 {
-	const struct bench *b = arg;
+	struct checkpoint *copy = xcalloc(count, sizeof(*copy));
+	size_t i;
 
-	return b->cp_count > 0 && strcmp(path, b->path) == 0;
+	for (i = 0; i < count; i++) {
+		copy[i] = cps[i];
+		copy[i].path = xstrdup(cps[i].path);
+	}
+	return copy;
 }
 
 static void *
@@ -60,17 +64,15 @@ path_found(void *arg, void *glob_cookie, const char *path, struct checkpoint **c
     size_t *count_r)
 {
 	struct bench *b = arg;
-
 	size_t i;
 
 	assert_ptr_equal(glob_cookie, b);
-	buf_addf(&b->found, "%s\n", strrchr(path, '/') + 1);
-	*count_r = path_known(arg, path) ? b->cp_count : 0;
-	*cps_r = xcalloc(*count_r, sizeof(**cps_r));
-	for (i = 0; i < *count_r; i++) {
-		(*cps_r)[i] = b->cps[i];
-		(*cps_r)[i].path = xstrdup(b->cps[i].path);
-	}
+	buf_addf(&b->found, "%s\n", path + strlen(b->dir) + 1);
+	for (i = 0; i < b->known_count; i++)
+		if (strcmp(b->known[i].path, path) == 0) {
+			*count_r = b->known[i].count;
+			*cps_r = copy_of(b->known[i].cps, *count_r);
+		}
 	return b;
 }
 
@@ -95,11 +97,8 @@ bytes_lost(void *arg, struct tail_log *log, uint64_t bytes, const char *why)
 	b->gap_why = xstrdup(why);
 }
 
-static const struct tail_hooks hooks = {.lines = take_lines,
-    .found = path_found,
-    .known = path_known,
-    .moved = file_moved,
-    .gap = bytes_lost};
+static const struct tail_hooks hooks = {
+    .lines = take_lines, .found = path_found, .moved = file_moved, .gap = bytes_lost};
 
 int
 bench_set_up(void **state)
@@ -117,6 +116,24 @@ bench_set_up(void **state)
 	b->how.start = TAIL_START_BEGINNING;
 	*state = b;
 	return b->base == NULL ? -1 : 0;
+}
+
+/* What was committed. */
+static void
+forget(struct bench *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->known_count; i++) {
+		checkpoints_free(b->known[i].cps, b->known[i].count);
+		free(b->known[i].path);
+	}
+	free(b->known);
+	b->known = NULL;
+	b->known_count = 0;
+	checkpoints_free(b->cps, b->cp_count);
+	b->cps = NULL;
+	b->cp_count = 0;
 }
 
 void
@@ -146,7 +163,7 @@ bench_tear_down(void **state)
 
 	tail_free(b->tail);
 	event_base_free(b->base);
-	checkpoints_free(b->cps, b->cp_count);
+	forget(b);
 	remove_tree(b->dir);
 	buf_free(&b->told);
 	buf_free(&b->again);
@@ -170,18 +187,36 @@ begin(struct bench *b)
 	assert_int_equal(tail_start(b->tail, &e), 0);
 }
 
+static void
+commit_log(struct bench *b, struct tail_log *log)
+{
+	struct bench_known *k;
+	size_t i;
+
+	b->known =
+	    xreallocarray(b->known, b->known_count + 1, sizeof(struct bench_known));
+	k = &b->known[b->known_count++];
+	k->path = xstrdup(tail_log_path(log));
+	tail_checkpoints(log, &k->cps, &k->count);
+	for (i = 0; i < k->count; i++)
+		if (!b->keeps_resume)
+			k->cps[i].resume = k->cps[i].offset;
+	if (log == b->log) {
+		b->cps = copy_of(k->cps, k->count);
+		b->cp_count = k->count;
+	}
+	tail_log_needs(log, 0);
+}
+
 void
 commit(struct bench *b)
 {
-	size_t i;
+	struct tail_log *log;
 
-	checkpoints_free(b->cps, b->cp_count);
-	tail_checkpoints(b->log, &b->cps, &b->cp_count);
-	for (i = 0; i < b->cp_count; i++)
-		if (!b->keeps_resume)
-			b->cps[i].resume = b->cps[i].offset;
+	forget(b);
+	for (log = b->tail->logs; log != NULL; log = log->next)
+		commit_log(b, log);
 	b->told_len = b->told.len;
-	tail_log_needs(b->log, 0);
 }
 
 void
@@ -256,12 +291,18 @@ void
 begin_glob(struct bench *b, const char *pattern)
 {
 	char *path = name_of(b, pattern);
+	char **known = xcalloc(b->known_count, sizeof(*known));
 	struct err e = {0};
+	size_t i;
 
 	b->tail = tail_new_timed(b->base, &hooks, b, &b->timing, &e);
 	assert_non_null(b->tail);
-	assert_int_equal(tail_follow_glob(b->tail, path, b->how, b, &e), 0);
+	for (i = 0; i < b->known_count; i++)
+		known[i] = b->known[i].path;
+	assert_int_equal(
+	    tail_follow_glob(b->tail, path, b->how, known, b->known_count, b, &e), 0);
 	assert_int_equal(tail_start(b->tail, &e), 0);
+	free(known);
 	free(path);
 }
 

@@ -28,6 +28,12 @@ struct bench {
 	struct tail_how how;
 	struct checkpoint *cps; /* of the last commit */
 	size_t cp_count;
+	struct bench_known { /* likewise, of each log, globs' logs too */
+		char *path;
+		struct checkpoint *cps;
+		size_t count;
+	} * known;
+	size_t known_count;
 	size_t told_len;  /* and what was told until then */
 	struct buf told;  /* all lines, but those read again */
 	struct buf again; /* those */

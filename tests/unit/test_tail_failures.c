@@ -1120,6 +1120,41 @@ made_anew_under_a_glob(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* Compressed while down, and nothing was made anew that the glob would match. */
+static void
+compressed_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin_glob(b, "lo[g]");
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	pack(b, "log", "log.1.gz");
+	begin_glob(b, "lo[g]");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+deleted_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "a-1", "one\n");
+	begin_glob(b, "a-*");
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "a-1");
+	append_name(b, "a-2", "two\n");
+	begin_glob(b, "a-*");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_int_equal(b->gaps, 1);
+}
+
 /* All that is compared of the copy and of the log behind it is a hole; but not all of them. */
 static void
 sparse_copy_ends_in_a_hole(void **state)
@@ -1211,6 +1246,8 @@ main(void)
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
 	    TEST(made_anew_under_a_glob),
+	    TEST(compressed_under_a_glob),
+	    TEST(deleted_under_a_glob),
 	    TEST(sparse_copy_ends_in_a_hole),
 	    TEST(little_is_no_evidence),
 	};
