@@ -1,6 +1,7 @@
 /*
  * Globs.  A match becomes a log of its own, unless it is a piece of a log that
- * is followed: by its name, by its inode, or because its bytes are a copy's.
+ * is followed: by its name, by its inode, or because its bytes are a copy's; or a
+ * link to what is matched, too.
  */
 #include <fnmatch.h>
 #include <glob.h>
@@ -17,6 +18,8 @@
 #include "tail/state.h"
 #include "tail/watch.h"
 
+#define MAGIC "*?["
+
 /* A match that is empty or the beginning of something we have: a copy in the making? */
 struct doubt {
 	char *path;
@@ -24,8 +27,9 @@ struct doubt {
 };
 
 struct follow {
-	char *dir;  /* the pattern up to its last slash */
-	char *leaf; /* and what is behind it */
+	char *dir;   /* the pattern up to its last slash */
+	char *leaf;  /* and what is behind it */
+	char *fixed; /* of dir: up to what has to be matched */
 	struct tail_how
 	    how; /* since_ms: of what is found now; 0: before the first look */
 	void *cookie;
@@ -34,6 +38,13 @@ struct follow {
 };
 
 /* ---- is it a log of its own? ---------------------------------------------------- */
+
+static bool
+matches(const struct follow *w, const char *dir, const char *name)
+{
+	return fnmatch(w->dir, dir, FNM_PATHNAME | FNM_PERIOD) == 0 &&
+	    fnmatch(w->leaf, name, FNM_PERIOD) == 0;
+}
 
 /* Is dir/base, len bytes of name and then ending, a log that name is a piece of? */
 static bool
@@ -69,20 +80,101 @@ is_piece(const struct tail *t, const char *dir, const char *name)
 	return false;
 }
 
+/* The path of the file real (no links in it), named as w names what it matches; NULL: it can't be. */
+static char *
+named_by(const struct follow *w, const char *real)
+{
+	char *fixed = realpath(w->fixed[0] == '\0' ? "/" : w->fixed, NULL);
+	char *path = NULL;
+	size_t len = fixed == NULL || strcmp(fixed, "/") == 0 ? 0 : strlen(fixed);
+
+	if (fixed != NULL && strncmp(real, fixed, len) == 0 && real[len] == '/')
+		path = xasprintf("%s%s", w->fixed, real + len);
+	free(fixed);
+	return path;
+}
+
+static bool
+matches_path(const struct follow *w, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir;
+	bool yes;
+
+	if (slash == NULL)
+		return false;
+	dir = xstrndup(path, (size_t)(slash - path));
+	yes = matches(w, dir, slash + 1);
+	free(dir);
+	return yes;
+}
+
+/*
+ * Does path, which w matches, lead by links to a file that a glob matches under
+ * another name?  Even if that is found later: were it a log now, then by the time
+ * that the link leads to the next file, this one would be read twice.
+ */
+static bool
+is_link_to_match(const struct tail *t, const struct follow *w, const char *path)
+{
+	char *real = realpath(path, NULL), *other;
+	bool yes = false;
+
+	if (real == NULL)
+		return false;
+	other = named_by(w, real);
+	if (other != NULL && strcmp(other, path) == 0)
+		goto free;
+	LL_FOREACH(t->follows, w)
+	{
+		free(other);
+		other = named_by(w, real);
+		yes = yes || (other != NULL && matches_path(w, other));
+	}
+
+free:
+	free(other);
+	free(real);
+	return yes;
+}
+
+/* The file of a log that is open in fd, under whatever name. */
+static struct file *
+same_file(const struct tail *t, int fd, const struct file_facts *facts)
+{
+	const struct inode *inode = inodes_find(t, facts->id.ino);
+	struct file *f;
+	size_t i;
+
+	for (i = 0; inode != NULL && i < inode->count; i++)
+		DL_FOREACH(inode->logs[i]->files, f)
+	if (identity_same_inode(&facts->id, &f->cp.id) &&
+	    (f->fd != -1 || content_is(fd, &f->cp) == 1))
+		return f;
+	return NULL;
+}
+
+/* It stands here now, and must be known for as long as it does. */
+static void
+note_name(struct file *f, const char *path)
+{
+	struct file_facts facts;
+
+	if (identity_stat(f->cp.path, true, &facts) == -1 ||
+	    !identity_same_inode(&facts.id, &f->cp.id))
+		file_set_path(f, path);
+}
+
 enum kinship { STRANGER, PIECE, MAYBE_COPY };
 
 static enum kinship
-kinship_with(
-    const struct tail_log *log, int fd, const char *path, const struct file_facts *facts)
+kinship_with(const struct tail_log *log, int fd, const char *path)
 {
 	const struct file *f;
 	enum content_copy copy;
 
 	DL_FOREACH(log->files, f)
 	{
-		if (identity_same_inode(&facts->id, &f->cp.id) &&
-		    (f->fd != -1 || content_is(fd, &f->cp) == 1))
-			return PIECE;
 		if (f->fd != -1) {
 			if (content_begins_with(f->fd, fd))
 				return MAYBE_COPY;
@@ -124,7 +216,7 @@ kinship(struct tail *t, const char *dir, int fd, const char *path,
 	{
 		for (i = 0; i < log->spot_count && k == STRANGER; i++)
 			if (strcmp(log->spots[i].dir, dir) == 0)
-				k = kinship_with(log, fd, path, facts);
+				k = kinship_with(log, fd, path);
 		if (k != STRANGER)
 			break;
 	}
@@ -168,14 +260,20 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 	char *path = xasprintf("%s/%s", dir, name);
 	enum kinship k = STRANGER;
 	struct file_facts facts;
+	struct file *f;
 	int fd = -1;
 
-	if (tail_find(t, path) != NULL || is_piece(t, dir, name) ||
-	    name[names_unpacked_len(name)] != '\0')
+	if (tail_find(t, path) != NULL || is_piece(t, dir, name) || names_packed(name) ||
+	    is_link_to_match(t, w, path))
 		goto free;
 	fd = file_open_path(path, &facts);
 	if (fd == -1)
 		goto free;
+	f = same_file(t, fd, &facts);
+	if (f != NULL) {
+		note_name(f, path);
+		goto free;
+	}
 	if (w->how.since_ms != 0)
 		k = kinship(t, dir, fd, path, &facts);
 	/* It is looked at at once: what is found next may be a copy of it. */
@@ -218,7 +316,7 @@ follow_waiting(struct tail *t)
 static bool
 has_magic(const char *s)
 {
-	return strpbrk(s, "*?[") != NULL;
+	return strpbrk(s, MAGIC) != NULL;
 }
 
 /* Shorter names first: homeserver.log is there before homeserver.log.1 asks for it. */
@@ -309,13 +407,6 @@ follow_look(struct tail *t, const char *dir)
 		expand(t, w);
 }
 
-static bool
-matches(const struct follow *w, const char *dir, const char *name)
-{
-	return fnmatch(w->dir, dir, FNM_PATHNAME | FNM_PERIOD) == 0 &&
-	    fnmatch(w->leaf, name, FNM_PERIOD) == 0;
-}
-
 void
 follow_name(struct tail *t, const char *dir, const char *name)
 {
@@ -330,18 +421,23 @@ follow_name(struct tail *t, const char *dir, const char *name)
 	}
 }
 
+static char *
+fixed_part(const char *dir)
+{
+	size_t len = strcspn(dir, MAGIC);
+
+	if (dir[len] == '\0')
+		return xstrdup(dir);
+	while (len > 0 && dir[len] != '/')
+		len--;
+	return len > 0 ? xstrndup(dir, len) : xstrdup(dir[0] == '/' ? "" : ".");
+}
+
 static void
 add_known(struct tail *t, struct follow *w, const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *dir;
-
-	if (slash == NULL || tail_find(t, path) != NULL)
-		return;
-	dir = xstrndup(path, (size_t)(slash - path));
-	if (matches(w, dir, slash + 1))
+	if (tail_find(t, path) == NULL && matches_path(w, path))
 		(void)add_log(t, w, path);
-	free(dir);
 }
 
 int
@@ -362,6 +458,7 @@ tail_follow_glob(struct tail *t, const char *pattern, struct tail_how how,
 	else
 		w->dir = slash == pattern ? xstrdup("/")
 					  : xstrndup(pattern, (size_t)(slash - pattern));
+	w->fixed = fixed_part(w->dir);
 	w->how = how;
 	w->cookie = cookie;
 	LL_APPEND(t->follows, w);
@@ -387,6 +484,7 @@ follow_free_all(struct tail *t)
 		}
 		free(w->dir);
 		free(w->leaf);
+		free(w->fixed);
 		free(w);
 	}
 }

@@ -36,6 +36,7 @@ log_free(struct tail_log *log)
 	DL_FOREACH_SAFE(log->files, f, next)
 	file_free(f);
 	places_leave(log);
+	inodes_leave(log);
 	free(log->path);
 	free(log);
 }

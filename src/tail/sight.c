@@ -216,6 +216,16 @@ last_seen_ns(const struct tail_log *log)
 	return latest(f->mtime_ns, f->cp.last_ts * NS_PER_MS);
 }
 
+/* A glob may match it under a name that rotation does not give. */
+static bool
+stands_elsewhere(const struct file *f)
+{
+	struct file_facts facts;
+
+	return identity_stat(f->cp.path, false, &facts) == 0 &&
+	    identity_same_inode(&facts.id, &f->cp.id);
+}
+
 /* What is not there any more, or is older than enough others, need not be remembered. */
 static void
 forget_gone(const struct sight *s)
@@ -227,7 +237,8 @@ forget_gone(const struct sight *s)
 		return; /* the directory is gone, maybe for a moment */
 	for (f = log_newest(s->log); f != NULL; f = f == s->log->files ? NULL : f->prev)
 		if (f->source == FILE_UNSOUGHT && !file_unread(f))
-			f->gone = !sight_knows(s, f) || ++count > REMEMBERED_MAX;
+			f->gone = (!sight_knows(s, f) && !stands_elsewhere(f)) ||
+			    ++count > REMEMBERED_MAX;
 }
 
 /*
@@ -373,6 +384,7 @@ sight_search(struct tail_log *log)
 	}
 	pieces_forget(&s.p);
 	log->stirred = false;
+	inodes_note(log);
 	if (s.moved || (before != NULL && !before->live))
 		log->tail->hooks.moved(log->tail->arg, log);
 }

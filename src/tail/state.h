@@ -64,6 +64,8 @@ struct tail_log {
 	uint64_t generation; /* of the newest file ever */
 	struct spot *spots;
 	size_t spot_count;
+	uint64_t *inodes; /* of the files, as inodes.c has them */
+	size_t inode_count;
 	struct tail_stats stats;
 	struct tail_log *prev, *next;             /* of all logs */
 	struct tail_log *queue_prev, *queue_next; /* of those that wait for a turn */
@@ -73,6 +75,14 @@ struct tail_log {
 /* The logs that a path concerns: their own names, and what links lead to. */
 struct place {
 	char *path;
+	struct tail_log **logs;
+	size_t count;
+	UT_hash_handle hh;
+};
+
+/* The logs that have a file of this inode. */
+struct inode {
+	uint64_t ino;
 	struct tail_log **logs;
 	size_t count;
 	UT_hash_handle hh;
@@ -94,6 +104,7 @@ struct tail {
 	struct tail_log *logs, *queue;
 	struct tail_log *by_path;
 	struct place *places;
+	struct inode *inodes;
 	struct follow *follows; /* globs */
 	struct listing *listing;
 };
@@ -128,6 +139,11 @@ void log_gap(struct tail_log *log, uint64_t bytes, const char *why);
 void places_resolve(struct tail_log *log);
 const struct place *places_find(const struct tail *t, const char *path);
 void places_leave(struct tail_log *log);
+
+/* inodes.c: whose file is it?  note: the files of log are others now. */
+void inodes_note(struct tail_log *log);
+const struct inode *inodes_find(const struct tail *t, uint64_t ino);
+void inodes_leave(struct tail_log *log);
 
 /* listing.c: dir as it was a moment ago, or as it is now. */
 const struct listing *listing_get(struct tail *t, const char *dir);

@@ -348,6 +348,7 @@ tail_add_log(struct tail *t, const char *path, struct tail_how how,
 		if (cps[i].generation > log->generation)
 			log->generation = cps[i].generation;
 	}
+	inodes_note(log);
 	DL_APPEND(t->logs, log);
 	HASH_ADD_KEYPTR(hh, t->by_path, log->path, strlen(log->path), log);
 	tail_queue(log, true);

@@ -1120,6 +1120,105 @@ made_anew_under_a_glob(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* One file under many names is one log, whichever name is found first. */
+static void
+links_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	char *file = name_of(b, "a.log"), *hard = name_of(b, "b.log");
+	char *soft = name_of(b, "0.log");
+
+	append_name(b, "a.log", "one\n");
+	link_to("a.log", soft, geteuid());
+	assert_int_equal(link(file, hard), 0);
+	begin_glob(b, "*.log");
+	settle(b);
+	append_name(b, "a.log", "two\n");
+	settle(b);
+	commit_and_crash(b);
+	begin_glob(b, "*.log");
+	settle(b);
+	append_name(b, "a.log", "three\n");
+	run_until(b, told_three);
+	assert_string_equal(b->found.p, "a.log\na.log\n");
+	assert_int_equal(b->gaps, 0);
+	free(file);
+	free(hard);
+	free(soft);
+}
+
+/* A link to the newest of dated logs, which is found before the log itself is. */
+static void
+link_to_the_newest_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	char *newest = name_of(b, "l.log");
+
+	append_name(b, "day-1.log", "one\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	link_to("day-1.log", newest, geteuid());
+	settle(b);
+	delete (b, "l.log");
+	append_name(b, "day-2.log", "two\n");
+	link_to("day-2.log", newest, geteuid());
+	settle(b);
+	delete (b, "l.log");
+	append_name(b, "day-3.log", "three\n");
+	link_to("day-3.log", newest, geteuid());
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
+	assert_string_equal(b->found.p, "day-1.log\nday-2.log\nday-3.log\n");
+	free(newest);
+}
+
+static void
+linked_directory_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	char *v1 = name_of(b, "v1"), *current = name_of(b, "current");
+
+	assert_int_equal(mkdir(v1, 0700), 0);
+	append_name(b, "v1/a.log", "one\n");
+	link_to("v1", current, geteuid());
+	begin_glob(b, "*/a.log");
+	settle(b);
+	append_name(b, "v1/a.log", "two\n");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_string_equal(b->found.p, "v1/a.log\n");
+	free(v1);
+	free(current);
+}
+
+/* Read to its end and finished with, it is the same file under whatever name. */
+static void
+renamed_directory_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	char *p = name_of(b, "p");
+
+	b->timing.hold_ms = 0;
+	assert_int_equal(mkdir(p, 0700), 0);
+	append_name(b, "p/a.log", "one\n");
+	begin_glob(b, "*/a.log");
+	settle(b);
+	move(b, "p", "gone");
+	settle(b);
+	commit(b);
+	assert_int_equal(mkdir(p, 0700), 0);
+	append_name(b, "p/a.log", "two\n");
+	settle(b);
+	commit(b);
+	settle(b);
+	commit_and_crash(b);
+	begin_glob(b, "*/a.log");
+	settle(b);
+	assert_told(b, "one\ntwo\n");
+	assert_int_equal(b->gaps, 0);
+	free(p);
+}
+
 /* Compressed while down, and nothing was made anew that the glob would match. */
 static void
 compressed_under_a_glob(void **state)
@@ -1246,6 +1345,10 @@ main(void)
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
 	    TEST(made_anew_under_a_glob),
+	    TEST(links_under_a_glob),
+	    TEST(link_to_the_newest_under_a_glob),
+	    TEST(linked_directory_under_a_glob),
+	    TEST(renamed_directory_under_a_glob),
 	    TEST(compressed_under_a_glob),
 	    TEST(deleted_under_a_glob),
 	    TEST(sparse_copy_ends_in_a_hole),
