@@ -465,6 +465,7 @@ static void
 check_log(struct check *c, const struct config_log *log)
 {
 	glob_t found = {0};
+	struct err e;
 	size_t i;
 
 	if (log->pack != NULL && pack_set_find(&c->packs, log->pack) == NULL)
@@ -478,6 +479,8 @@ check_log(struct check *c, const struct config_log *log)
 		check_journal(c, log);
 		return;
 	}
+	if (configured_once(c->config, log, &e) == -1)
+		problem(c, "%s", e.text);
 	if (glob(log->path, GLOB_NOMAGIC, NULL, &found) != 0)
 		problem(c, "%s:%u: no file that can be seen matches %s", c->config->path,
 		    log->line, log->path);

@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "commands/commands.h"
@@ -42,6 +43,37 @@ configured_printed(void)
 		return 0;
 	fputs("hearsay: standard output cannot be written\n", stderr);
 	return -1;
+}
+
+static bool
+is_same_file(const struct config_log *a, const struct config_log *b)
+{
+	struct stat sa, sb;
+
+	return a->kind == LOG_FILE && b->kind == LOG_FILE && stat(a->path, &sa) == 0 &&
+	    stat(b->path, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+int
+configured_once(const struct config *config, const struct config_log *log, struct err *e)
+{
+	const struct config_log *other;
+	size_t s, l;
+
+	for (s = 0; s < config->server_count; s++) {
+		for (l = 0; l < config->servers[s].log_count; l++) {
+			other = &config->servers[s].logs[l];
+			if (other == log)
+				return 0;
+			if (is_same_file(other, log))
+				return err_set(e,
+				    "%s:%u: %s leads to the same file as %s on line %u, "
+				    "each line of it would be told twice",
+				    config->path, log->line, log->path, other->path,
+				    other->line);
+		}
+	}
+	return 0;
 }
 
 int

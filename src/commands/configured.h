@@ -8,6 +8,8 @@
 #include "store/store.h"
 
 struct config;
+struct config_log;
+struct err;
 
 struct configured {
 	struct config *config;
@@ -20,6 +22,13 @@ void configured_close(struct configured *c);
 
 /* What was printed is with whom it was for: 0, or -1 and a sentence on stderr. */
 int configured_printed(void);
+
+/*
+ * Does the path of log lead to the file of one that stands before it?  Each line
+ * would be told twice.  0: it does not; -1: it does.
+ */
+int configured_once(
+    const struct config *config, const struct config_log *log, struct err *e);
 
 /*
  * A command that takes -c FILE and --help and nothing else: parse, and call

@@ -9,6 +9,7 @@
 #include "base/say.h"
 #include "base/zone.h"
 #include "commands/commands.h"
+#include "commands/configured.h"
 #include "commands/patterns.h"
 #include "commands/run.h"
 #include "commands/teller.h"
@@ -259,6 +260,8 @@ follow_path(struct run *r, const struct config_server *server,
 	struct log *log;
 	size_t count;
 
+	if (configured_once(r->config, config, e) == -1)
+		return -1;
 	log = new_log(r, server, config, config->path, e);
 	if (log == NULL || how_of(r, config, &how, e) == -1)
 		return -1;

@@ -111,6 +111,17 @@ def check_check(tap, folder):
     tap.ok(out.returncode == 1 and "bad.conf:%d: /nowhere.pem" % last in out.stderr and
            "\"nobody\"" in out.stderr, "check looks at the ways to appservices", out)
 
+    os.symlink(log, folder / "link.log")
+    with open(bad, "w", encoding="utf-8") as f:
+        f.write(text.replace('path = "%s";' % log, 'path = "%s"; }, { path = "%s";'
+                             % (log, folder / "link.log")))
+    for command in ("check", "run"):
+        out = lib.hearsay(command, "-c", bad)
+        said = out.stderr + out.stdout
+        tap.ok(out.returncode == 1 and "link.log leads to the same file as" in said and
+               "homeserver.log on line" in said,
+               "%s refuses two paths that lead to one file" % command, out)
+
     out = lib.hearsay("check", "-c", folder / "nothing.conf")
     tap.ok(out.returncode == 1 and "nothing.conf" in out.stderr,
            "check of a configuration that is not there", out)
