@@ -19,6 +19,7 @@
 #include "tail/watch.h"
 
 #define MAGIC "*?["
+#define HALF_MADE ".tmp"
 
 /* A match that is empty or the beginning of something we have: a copy in the making? */
 struct doubt {
@@ -60,8 +61,19 @@ is_piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
 	return yes;
 }
 
+/* What name is when it is whole: 0.log.20260101-120000 is compressed into ….tmp. */
+static char *
+whole_name(const char *name)
+{
+	size_t len = strlen(name), end = strlen(HALF_MADE);
+
+	if (len > end && strcmp(name + len - end, HALF_MADE) == 0)
+		len -= end;
+	return xstrndup(name, len);
+}
+
 static bool
-is_piece(const struct tail *t, const char *dir, const char *name)
+has_log(const struct tail *t, const char *dir, const char *name)
 {
 	size_t unpacked = names_unpacked_len(name), i;
 	const char *dot = memrchr(name, '.', unpacked);
@@ -165,26 +177,42 @@ note_name(struct file *f, const char *path)
 		file_set_path(f, path);
 }
 
-enum kinship { STRANGER, PIECE, MAYBE_COPY };
+/* The beginning of a match. */
+struct head {
+	char p[FINGERPRINT_MAX];
+	size_t len;
+};
 
-static enum kinship
-kinship_with(const struct tail_log *log, int fd, const char *path)
+/* Of what a file of id is as well: few of thousands of files have to be looked into. */
+static bool
+may_begin(const struct file_identity *id, const struct head *head)
 {
-	const struct file *f;
+	struct guard known = {.len = id->head_len};
+
+	if (head->len < PREFIX_MIN)
+		return true;
+	if (head->len < id->head_len)
+		return identity_begins(id, head->p, head->len);
+	memcpy(known.hash, id->head, HASH_SIZE);
+	return guard_holds(&known, head->p, head->len);
+}
+
+/*
+ * Is it a copy of f, whole or in the making?  Of a file that was finished little is
+ * no evidence; and what is written behind the copy of one makes a log of it.
+ */
+static bool
+may_be_copy_of(
+    const struct file *f, int fd, const char *path, const struct file_facts *facts)
+{
 	enum content_copy copy;
 
-	DL_FOREACH(log->files, f)
-	{
-		if (f->fd != -1) {
-			if (content_begins_with(f->fd, fd))
-				return MAYBE_COPY;
-			continue;
-		}
-		copy = f->cp.finished ? COPY_NONE : content_copied(fd, path, &f->cp);
-		if (copy == COPY_WHOLE || copy == COPY_SHORT)
-			return MAYBE_COPY;
-	}
-	return STRANGER;
+	if (f->fd != -1)
+		return content_begins_with(f->fd, fd);
+	if (f->cp.finished && (facts->size < EVIDENCE_MIN || facts->size > f->cp.offset))
+		return false;
+	copy = content_copied(fd, path, &f->cp);
+	return copy == COPY_WHOLE || copy == COPY_SHORT;
 }
 
 /* Was name rotated already?  Then it is no copy in the making. */
@@ -200,27 +228,27 @@ has_pieces(struct tail *t, const char *dir, const char *name)
 	return false;
 }
 
-/* The log that writes in dir, if any, whose bytes these are. */
-static enum kinship
-kinship(struct tail *t, const char *dir, int fd, const char *path,
+/* Are these the bytes of a log that writes in dir, or none yet, so that they may be? */
+static bool
+may_be_copy(struct tail *t, const char *dir, int fd, const char *path,
     const struct file_facts *facts)
 {
 	const struct tail_log *log;
-	enum kinship k = STRANGER;
-	size_t i;
+	const struct file *f;
+	struct head head;
 
 	if (facts->size == 0)
-		return has_pieces(t, dir, path + strlen(dir) + 1) ? STRANGER : MAYBE_COPY;
-
+		return !has_pieces(t, dir, path + strlen(dir) + 1);
+	head.len = content_head(fd, path, head.p, sizeof(head.p));
 	DL_FOREACH(t->logs, log)
 	{
-		for (i = 0; i < log->spot_count && k == STRANGER; i++)
-			if (strcmp(log->spots[i].dir, dir) == 0)
-				k = kinship_with(log, fd, path);
-		if (k != STRANGER)
-			break;
+		if (!tail_writes_in(log, dir))
+			continue;
+		DL_FOREACH(log->files, f)
+		if (may_begin(&f->cp.id, &head) && may_be_copy_of(f, fd, path, facts))
+			return true;
 	}
-	return k;
+	return false;
 }
 
 static struct tail_log *
@@ -233,6 +261,16 @@ add_log(struct tail *t, struct follow *w, const char *path)
 
 	checkpoints_free(cps, count);
 	return log;
+}
+
+static bool
+is_piece(const struct tail *t, const char *dir, const char *name)
+{
+	char *whole = whole_name(name);
+	bool yes = has_log(t, dir, whole);
+
+	free(whole);
+	return yes;
 }
 
 static void
@@ -258,7 +296,6 @@ static void
 consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 {
 	char *path = xasprintf("%s/%s", dir, name);
-	enum kinship k = STRANGER;
 	struct file_facts facts;
 	struct file *f;
 	int fd = -1;
@@ -274,12 +311,10 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 		note_name(f, path);
 		goto free;
 	}
-	if (w->how.since_ms != 0)
-		k = kinship(t, dir, fd, path, &facts);
 	/* It is looked at at once: what is found next may be a copy of it. */
-	if (k == MAYBE_COPY)
+	if (w->how.since_ms != 0 && may_be_copy(t, dir, fd, path, &facts))
 		doubt(t, w, path);
-	else if (k == STRANGER)
+	else
 		sight_look(add_log(t, w, path));
 
 free:

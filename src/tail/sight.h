@@ -14,7 +14,6 @@
 
 #include "tail/pieces.h"
 
-#define EVIDENCE_MIN 256   /* bytes that two files do not begin with by chance */
 #define NEAR_NS 10000000LL /* a tick of the clock, and what a stamp in ms cuts off */
 
 struct file;

@@ -16,6 +16,8 @@
 #define uthash_fatal(msg) mem_exhausted()
 #include <uthash.h>
 
+#define EVIDENCE_MIN 256 /* bytes that two files do not begin with by chance */
+
 struct event;
 struct follow;
 struct watch;
@@ -118,6 +120,8 @@ void tail_queue(struct tail_log *log, bool look);
 void tail_hold_until(struct tail *t, int64_t ms);
 /* The log that is followed as path; NULL: none is. */
 struct tail_log *tail_find(const struct tail *t, const char *path);
+/* Is dir one of those that the path of log, or a link on it, is in? */
+bool tail_writes_in(const struct tail_log *log, const char *dir);
 struct tail_log *tail_add_log(struct tail *t, const char *path, struct tail_how how,
     const struct checkpoint *cps, size_t count, void *cookie);
 

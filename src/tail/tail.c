@@ -109,8 +109,8 @@ on_file_news(void *arg, const char *dir, const char *name, enum watch_news news)
 		schedule(t);
 }
 
-static bool
-concerns(const struct tail_log *log, const char *dir)
+bool
+tail_writes_in(const struct tail_log *log, const char *dir)
 {
 	size_t i;
 
@@ -127,7 +127,7 @@ on_look(void *arg, const char *dir)
 	struct tail_log *log;
 
 	DL_FOREACH(t->logs, log)
-	if (dir == NULL || concerns(log, dir))
+	if (dir == NULL || tail_writes_in(log, dir))
 		tail_queue(log, true);
 	follow_look(t, dir);
 	t->stirred = true;

@@ -1120,6 +1120,56 @@ made_anew_under_a_glob(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* A file that was finished with is copied, first whole, then as it is being compressed. */
+static void
+finished_pieces_are_copied_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head();
+
+	b->timing.hold_ms = 0;
+	append_name(b, "a.log", head.p);
+	append_name(b, "a.log", "one\n");
+	begin_glob(b, "*.log*");
+	settle(b);
+	move(b, "a.log", "a.log.1");
+	append_name(b, "a.log", "two\n");
+	settle(b);
+	commit(b);
+	copy(b, "a.log.1", "saved.log");
+	settle(b);
+	commit_and_crash(b);
+	b->how.since_ms = clock_utc_ms();
+	begin_glob(b, "*.log*");
+	copy(b, "a.log.1", "saved-too.log");
+	append_name(b, "a.log.1.tmp", "half of something compressed\n");
+	settle(b);
+	assert_string_equal(b->found.p, "a.log\na.log\n");
+	append_name(b, "saved.log", "three\n");
+	settle(b);
+	assert_string_equal(b->found.p, "a.log\na.log\nsaved.log\n");
+	assert_non_null(strstr(b->told.p, "three\n"));
+	buf_free(&head);
+}
+
+/* A few bytes that another file had too are a log's, and no copy. */
+static void
+little_is_no_copy_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = 0;
+	append_name(b, "a.log", "one\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	move(b, "a.log", "a.log.1");
+	append_name(b, "a.log", "two\n");
+	settle(b);
+	append_name(b, "b.log", "one\n");
+	settle(b);
+	assert_told(b, "one\ntwo\none\n");
+}
+
 /* One file under many names is one log, whichever name is found first. */
 static void
 links_under_a_glob(void **state)
@@ -1345,6 +1395,8 @@ main(void)
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
 	    TEST(made_anew_under_a_glob),
+	    TEST(finished_pieces_are_copied_under_a_glob),
+	    TEST(little_is_no_copy_under_a_glob),
 	    TEST(links_under_a_glob),
 	    TEST(link_to_the_newest_under_a_glob),
 	    TEST(linked_directory_under_a_glob),
