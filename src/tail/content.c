@@ -193,12 +193,15 @@ content_is(int fd, const struct checkpoint *cp)
 	return identity_guard(fd, cp->offset, &guard);
 }
 
-bool
+int
 content_has_bytes(int fd, uint64_t at, const char *p, size_t len)
 {
 	char there[FINGERPRINT_MAX];
+	ssize_t n = read_at(fd, there, len, at);
 
-	return read_at(fd, there, len, at) == (ssize_t)len && memcmp(there, p, len) == 0;
+	if (n == -1)
+		return -1;
+	return n == (ssize_t)len && memcmp(there, p, len) == 0;
 }
 
 static bool
@@ -212,48 +215,64 @@ is_nul(const char *p, size_t len)
 	return true;
 }
 
-/* Do the first size bytes of both agree?  Of a hole these are read fast enough. */
-static bool
-agree(int whole, int fd, uint64_t size)
+/* Does whole hold the same len bytes at this place as fd does? */
+static int
+agree_at(int whole, int fd, uint64_t at, size_t len)
 {
 	char p[FINGERPRINT_MAX];
-	uint64_t at = 0;
-	ssize_t n;
+	ssize_t n = read_at(fd, p, len, at);
 
-	while (at < size) {
-		n = read_at(fd, p, sizeof(p), at);
-		if (n <= 0 || !content_has_bytes(whole, at, p, (size_t)n))
-			return false;
-		at += (uint64_t)n;
-	}
-	return true;
+	if (n == -1)
+		return -1;
+	return n > 0 ? content_has_bytes(whole, at, p, (size_t)n) : 0;
+}
+
+/* Do the first size bytes of both agree?  Of a hole these are read fast enough. */
+static int
+agree(int whole, int fd, uint64_t size)
+{
+	uint64_t at;
+	int got = 1;
+
+	for (at = 0; got == 1 && at < size; at += FINGERPRINT_MAX)
+		got = agree_at(whole, fd, at, FINGERPRINT_MAX);
+	return got;
+}
+
+/* Does the file end in len bytes of NUL? */
+static bool
+ends_in_nul(int fd, uint64_t size, size_t len)
+{
+	char p[GUARD_MAX];
+
+	return read_at(fd, p, len, size - len) == (ssize_t)len && is_nul(p, len);
 }
 
 /* The ends tell, but for those of sparse files. */
-static bool
+static int
 begins_with_plain(int whole, int fd)
 {
-	char p[FINGERPRINT_MAX];
 	struct stat st;
 	uint64_t size;
 	size_t tail;
-	ssize_t n;
+	int got;
 
-	if (fstat(fd, &st) == -1 || st.st_size == 0)
-		return false;
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (st.st_size == 0)
+		return 0;
 	size = (uint64_t)st.st_size;
-	n = read_at(fd, p, sizeof(p), 0);
-	if (n <= 0 || !content_has_bytes(whole, 0, p, (size_t)n))
-		return false;
 	tail = size < GUARD_MAX ? (size_t)size : GUARD_MAX;
-	n = read_at(fd, p, tail, size - tail);
-	if (n != (ssize_t)tail || !content_has_bytes(whole, size - tail, p, tail))
-		return false;
-	return !is_nul(p, tail) || agree(whole, fd, size);
+	got = agree_at(whole, fd, 0, FINGERPRINT_MAX);
+	if (got == 1)
+		got = agree_at(whole, fd, size - tail, tail);
+	if (got == 1 && ends_in_nul(fd, size, tail))
+		got = agree(whole, fd, size);
+	return got;
 }
 
 /* Its size is known only at its end, so each piece of it is compared. */
-static bool
+static int
 begins_with_packed(int whole, int fd)
 {
 	struct stream *s = content_stream(fd, "", NULL);
@@ -264,14 +283,14 @@ begins_with_packed(int whole, int fd)
 
 	do {
 		n = s == NULL ? 0 : read_some(s, p, sizeof(p));
-		same = same && content_has_bytes(whole, at, p, n);
+		same = same && content_has_bytes(whole, at, p, n) == 1;
 		at += n;
 	} while (same && n == sizeof(p));
 	stream_close(s);
 	return same && at > 0;
 }
 
-bool
+int
 content_begins_with(int whole, int fd)
 {
 	return content_packed(fd) ? begins_with_packed(whole, fd)

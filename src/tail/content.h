@@ -25,8 +25,11 @@ int content_is(int fd, const struct checkpoint *cp);
 struct stream *content_stream(int fd, const char *path, struct err *e);
 /* Its first len bytes, or fewer: the count. */
 size_t content_head(int fd, const char *path, char *p, size_t len);
-/* Do these bytes stand at this place of the open plain file?  At most FINGERPRINT_MAX. */
-bool content_has_bytes(int fd, uint64_t at, const char *p, size_t len);
+/*
+ * Do these bytes, FINGERPRINT_MAX at most, stand at this place of the open plain
+ * file?  1, 0, -1 on error.
+ */
+int content_has_bytes(int fd, uint64_t at, const char *p, size_t len);
 /* The guard before the position. */
 struct guard content_guard(const struct checkpoint *cp);
 
@@ -47,7 +50,10 @@ enum content_copy {
 };
 /* Is what is open in fd, plain or compressed, a copy of the file that cp tells of? */
 enum content_copy content_copied(int fd, const char *path, const struct checkpoint *cp);
-/* Does the file open in fd hold nothing but the beginning of the one open in whole? */
-bool content_begins_with(int whole, int fd);
+/*
+ * Does the file open in fd hold nothing but the beginning of the one open in
+ * whole?  1, 0, -1 where a plain one can't be read.
+ */
+int content_begins_with(int whole, int fd);
 
 #endif

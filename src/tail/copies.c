@@ -128,7 +128,7 @@ copies_find(struct sight *s, struct file *f)
 			found = copy;
 		}
 	}
-	if (shorter == NULL)
+	if (shorter == NULL || sight_waits(s))
 		return false;
 	take_shorter(s, f, shorter);
 	return true;
@@ -176,6 +176,8 @@ copies_find_removed(struct sight *s, struct file *f)
 			return false;
 		fits = &s->p.seen[i];
 	}
+	if (sight_waits(s))
+		return false;
 	if (fits == NULL) {
 		fits = copies_live(s, f);
 		if (fits == NULL ||

@@ -137,6 +137,7 @@ int
 file_open_path(const char *path, struct file_facts *facts_r)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), error;
+	char first;
 
 	if (fd == -1)
 		return -1;
@@ -147,6 +148,9 @@ file_open_path(const char *path, struct file_facts *facts_r)
 		goto close_fd;
 	}
 	if (check_links(path, facts_r) == -1)
+		goto close_fd;
+	/* What can't be read must not be taken for a file with other bytes. */
+	if (read_at(fd, &first, 1, 0) == -1)
 		goto close_fd;
 	return fd;
 
@@ -186,7 +190,8 @@ file_was_cut(const struct file *f)
 	if (f->cut || content_is(f->fd, &f->cp) == 0)
 		return true;
 	return len > 0 &&
-	    !content_has_bytes(f->fd, lines_end(l) - len, l->data + l->end - len, len);
+	    content_has_bytes(f->fd, lines_end(l) - len, l->data + l->end - len, len) ==
+	    0;
 }
 
 /* ---- taking a source ------------------------------------------------------------- */
@@ -253,8 +258,9 @@ file_take(struct file *f, int fd, const char *path, struct err *e)
 		return take_packed(f, fd, path, e);
 	f->fd = fd;
 	f->source = FILE_PLAIN;
-	if (f->cp.id.head_len == 0 && identity_head(fd, &f->cp.id) == -1)
-		return err_errno(e, "cannot read %s", path);
+	/* An error comes again when it is read. */
+	if (f->cp.id.head_len == 0)
+		(void)identity_head(fd, &f->cp.id);
 	return 0;
 }
 
@@ -305,13 +311,17 @@ file_take_shorter(struct file *f, int fd, const char *path, struct err *e)
 	return 0;
 }
 
-/* What can't be read is known by less, or not at all: it is none of ours anyway. */
+/* What can't be read is known by less: it is none of ours anyway. */
 void
-file_pass(struct file *f, int fd, const char *path)
+file_pass(struct file *f, int fd, const struct file_facts *facts, const char *path)
 {
 	struct err e;
 
-	if (file_take(f, fd, path, &e) == 0 && f->source == FILE_PLAIN)
+	take_facts(f, facts);
+	file_set_path(f, path);
+	if (fd == -1)
+		f->pos = f->cp.offset = f->cp.resume = facts->size;
+	else if (file_take(f, fd, path, &e) == 0 && f->source == FILE_PLAIN)
 		(void)put_position(f, f->size, &e);
 	f->blank = false;
 	file_finish(f);

@@ -16,6 +16,7 @@
 #include "tail/lines.h"
 
 struct err;
+struct file_facts;
 struct stream;
 
 enum file_source {
@@ -76,13 +77,16 @@ bool file_unread(const struct file *f);
 void file_restart(struct file *f);
 
 /*
- * Open path as a regular file, without waiting or side effects: the
- * descriptor and *facts_r; -1 and errno (EINVAL: no regular file; EPERM: a
+ * Open path as a regular file that can be read, without waiting or side effects:
+ * the descriptor and *facts_r; -1 and errno (EINVAL: no regular file; EPERM: a
  * symbolic link of somebody who does not own what it leads to).
  */
 int file_open_path(const char *path, struct file_facts *facts_r);
 
-/* Was the open plain file truncated, or written anew, since it was read?  As f->cut. */
+/*
+ * Was the open plain file truncated, or written anew, since it was read?  As f->cut.
+ * One that can't be read now was not, as far as we know.
+ */
 bool file_was_cut(const struct file *f);
 /* Read from fd (taken) on; packed or not is found out.  0, or -1 on error. */
 int file_take(struct file *f, int fd, const char *path, struct err *e);
@@ -91,8 +95,11 @@ int file_take(struct file *f, int fd, const char *path, struct err *e);
  * needed again is read from it, and where nothing is, f is finished.
  */
 int file_take_shorter(struct file *f, int fd, const char *path, struct err *e);
-/* fd (taken) is f, and none of it is to be read: it is only remembered. */
-void file_pass(struct file *f, int fd, const char *path);
+/*
+ * fd (taken) is f, and none of it is to be read: it is only remembered.  -1: it
+ * can't be opened, and is known by facts alone.
+ */
+void file_pass(struct file *f, int fd, const struct file_facts *facts, const char *path);
 /* Begin behind the last complete line that is there now. */
 int file_to_end(struct file *f, struct err *e);
 /* Let the descriptor go; what was read of it stays. */

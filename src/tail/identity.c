@@ -59,6 +59,12 @@ identity_link_target(const char *path)
 }
 
 bool
+identity_is_absent(int error)
+{
+	return error == ENOENT || error == ENOTDIR;
+}
+
+bool
 identity_same_inode(const struct file_identity *a, const struct file_identity *b)
 {
 	if (a->ino != b->ino)

@@ -34,6 +34,9 @@ int identity_fstat(int fd, struct file_facts *facts_r);
 /* Where the symbolic link at path leads; malloc'd.  NULL and errno where it is none. */
 char *identity_link_target(const char *path);
 
+/* Does this errno say that there is no file, and not that it can't be looked at? */
+bool identity_is_absent(int error);
+
 /*
  * The same inode?  Device numbers may change over a boot, birth times do not;
  * a file system without birth times has stable enough devices.

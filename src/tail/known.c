@@ -3,6 +3,7 @@
  * their inodes, others by their bytes too, for inodes come again; and what is not
  * found so, in a copy.
  */
+#include <errno.h>
 #include <unistd.h>
 
 #include "tail/content.h"
@@ -61,9 +62,14 @@ static void
 recognise_replaced(struct sight *s, struct file *f)
 {
 	struct seen *live = copies_live(s, f);
-	int fd;
+	int fd, same;
 
-	if (live == NULL || !content_begins_with(s->p.fd, f->fd))
+	if (live == NULL)
+		return;
+	same = content_begins_with(s->p.fd, f->fd);
+	if (same == -1)
+		sight_hide(s, live->path, errno);
+	if (same != 1)
 		return;
 	fd = sight_open(s, live);
 	if (fd == -1)
@@ -101,16 +107,57 @@ found(struct sight *s, struct file *f, struct seen *seen, int fd)
 	(void)close(fd);
 }
 
+/*
+ * seen has the inode of f, but can't be read.  One that was read to its end is
+ * not needed; of another one its size tells what would be lost with it.
+ */
+static void
+unreadable(struct sight *s, struct file *f, struct seen *seen, int error)
+{
+	if (identity_is_absent(error))
+		return;
+	if (!file_unread(f)) {
+		seen->file = f;
+		file_set_path(f, seen->path);
+		return;
+	}
+	f->size = seen->facts.size;
+	sight_hide(s, seen->path, error);
+}
+
+/* Is seen, which has f's inode, f?  It is opened for that.  True where that is settled. */
+static bool
+recognise_inode(struct sight *s, struct file *f, struct seen *seen)
+{
+	const struct file_facts before = seen->facts;
+	int fd = sight_try(s, seen), same;
+
+	if (fd == -1) {
+		unreadable(s, f, seen, errno);
+		return seen->file == f;
+	}
+	same = content_is(fd, &f->cp);
+	if (same == 1) {
+		found(s, f, seen, fd);
+		return true;
+	}
+	if (same == -1)
+		unreadable(s, f, seen, errno);
+	/* Truncated since we looked?  Then so was the copy made. */
+	if (before.size != seen->facts.size || before.mtime_ns != seen->facts.mtime_ns)
+		s->stale = true;
+	(void)close(fd);
+	return seen->file == f;
+}
+
 /* A file that is not open: by its inode, and by its bytes, for inodes come again. */
 static void
 recognise_closed(struct sight *s, struct file *f)
 {
 	size_t i;
-	int fd;
 
 	for (i = 0; i < s->p.count && !f->gone; i++) {
 		struct seen *seen = &s->p.seen[i];
-		const struct file_facts before = seen->facts;
 
 		if (seen->file != NULL ||
 		    !identity_same_inode(&seen->facts.id, &f->cp.id))
@@ -120,18 +167,8 @@ recognise_closed(struct sight *s, struct file *f)
 			file_set_path(f, seen->path);
 			return;
 		}
-		fd = sight_open(s, seen);
-		if (fd == -1)
-			continue;
-		if (content_is(fd, &f->cp) == 1) {
-			found(s, f, seen, fd);
+		if (recognise_inode(s, f, seen))
 			return;
-		}
-		/* Truncated since we looked?  Then so was the copy made. */
-		if (before.size != seen->facts.size ||
-		    before.mtime_ns != seen->facts.mtime_ns)
-			s->stale = true;
-		(void)close(fd);
 	}
 }
 
@@ -204,11 +241,11 @@ recognise_packed(struct sight *s, struct file *f)
 
 		if (!sight_unknown(seen) || !names_packed(seen->name))
 			continue;
-		fd = sight_open(s, seen);
+		fd = sight_try(s, seen);
 		if (fd == -1)
 			continue;
 		same = content_packed(fd) &&
-		    (f->fd != -1 ? content_begins_with(f->fd, fd)
+		    (f->fd != -1 ? content_begins_with(f->fd, fd) == 1
 				 : content_has_head(fd, seen->path, &f->cp));
 		if (same && f->fd == -1) {
 			f->cp.id.dev = seen->facts.id.dev;
@@ -225,6 +262,21 @@ recognise_packed(struct sight *s, struct file *f)
 	}
 }
 
+/*
+ * Nothing stands at the path, and nothing is new beside it: so nothing waits for
+ * f, which may come back, as with a disk that is mounted late.
+ */
+static bool
+may_come_back(const struct sight *s, const struct file *f)
+{
+	size_t i;
+
+	for (i = 0; i < s->p.count; i++)
+		if (sight_unknown(&s->p.seen[i]))
+			return false;
+	return s->p.fd == -1 && f->lines.start == f->lines.end;
+}
+
 /* What is to be read, and was not found under its own inode. */
 static void
 recognise_moved(struct sight *s, struct file *f)
@@ -234,7 +286,8 @@ recognise_moved(struct sight *s, struct file *f)
 	if (!f->blank)
 		copied =
 		    is_in_place(s, f) ? copies_find(s, f) : copies_find_removed(s, f);
-	if (f->source != FILE_UNSOUGHT || !file_unread(f) || (s->stale && !s->last))
+	if (f->source != FILE_UNSOUGHT || !file_unread(f) || sight_waits(s) ||
+	    may_come_back(s, f))
 		return;
 	if (!f->blank) {
 		lose(s, f, copied);

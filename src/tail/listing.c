@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,7 +34,7 @@ is_fresh(const struct listing *l)
 {
 	struct file_facts facts;
 
-	return identity_stat(l->dir, true, &facts) == 0 &&
+	return l->error == 0 && identity_stat(l->dir, true, &facts) == 0 &&
 	    facts.mtime_ns == l->mtime_ns && facts.mtime_ns < l->read_ns - CLOCK_GRAIN_NS;
 }
 
@@ -59,8 +60,10 @@ listing_get(struct tail *t, const char *dir)
 	t->listing->mtime_ns =
 	    identity_stat(dir, true, &facts) == 0 ? facts.mtime_ns : INT64_MAX;
 	d = opendir(dir);
-	if (d == NULL)
+	if (d == NULL) {
+		t->listing->error = errno;
 		return t->listing;
+	}
 	while ((entry = readdir(d)) != NULL)
 		add_name(t->listing, &cap, entry);
 	(void)closedir(d);

@@ -143,15 +143,17 @@ at_end(struct tail_log *log, struct file *f, size_t *budget)
 	return READ_TO_END;
 }
 
-/* Reading goes on at the next news; what is compressed does not heal. */
+/* What can't be read now may be in a moment; what is compressed does not heal. */
 static void
 broken(struct tail_log *log, struct file *f, const struct err *e)
 {
 	if (!log->broken)
 		say(LOG_ERR, "log=%s %s", log->path, e->text);
 	log->broken = true;
-	if (f->source != FILE_PACKED)
+	if (f->source != FILE_PACKED) {
+		tail_look_again(log);
 		return;
+	}
 	log_gap(log, 0, "a compressed piece of the log is damaged");
 	f->source = FILE_LOST;
 }
@@ -182,15 +184,19 @@ wake(struct tail_log *log)
  * The first line of a new file, read, and not told yet.  Before it was written
  * others may have been since we last looked: at the end of an older file, or
  * elsewhere by now, as the file may have been truncated, or be the next one but
- * one.  A look and a reading behind this one find them.
+ * one.  A look and a reading behind this one find them; false where it can't be told
+ * whether there are any.
  */
-static void
+static bool
 begin_file(struct tail_log *log, struct file *f)
 {
 	if (f->live)
 		sight_search(log);
+	if (log->unsure)
+		return false;
 	wake(log);
 	f->blank = f->lines.whole == f->lines.start;
+	return true;
 }
 
 static enum progress
@@ -207,10 +213,8 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 		count_long_lines(log, f);
 		switch (answer) {
 		case FILE_LINES:
-			if (f->blank) {
-				begin_file(log, f);
-				return READ_CUT;
-			}
+			if (f->blank)
+				return begin_file(log, f) ? READ_CUT : READ_TO_END;
 			if (!offer(log, f, &p, budget))
 				return READ_BLOCKED;
 			break;
@@ -228,6 +232,13 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 
 /* ---- the log --------------------------------------------------------------------- */
 
+/* Is f to be read, but not found, nor known to be gone: is a look to come? */
+static bool
+is_awaited(const struct file *f)
+{
+	return f->source == FILE_UNSOUGHT && file_unread(f);
+}
+
 /* An older file is read to its end before a newer one is begun. */
 static enum log_turn
 read_files(struct tail_log *log, size_t budget)
@@ -235,7 +246,7 @@ read_files(struct tail_log *log, size_t budget)
 	enum progress progress;
 	struct file *f;
 
-	for (f = log->files; f != NULL;) {
+	for (f = log->files; f != NULL && !is_awaited(f);) {
 		progress = READ_TO_END;
 		if (file_unread(f))
 			progress = read_file(log, f, &budget);

@@ -27,6 +27,15 @@ see(struct pieces *p, const char *path, const struct file_facts *facts)
 	return seen;
 }
 
+static void
+hide(struct pieces *p, const char *path, int error)
+{
+	if (error == 0 || identity_is_absent(error))
+		return;
+	p->hidden = path;
+	p->hidden_error = error;
+}
+
 /* Files that were read to their end are not looked for under any name. */
 static bool
 is_sought(const struct tail_log *log, uint64_t ino)
@@ -156,8 +165,12 @@ see_live(struct pieces *p, const struct tail_log *log)
 
 	p->fd = file_open_path(log->path, &live);
 	p->error = p->fd == -1 ? errno : 0;
-	if (p->fd == -1)
+	if (p->fd == -1) {
+		/* A thing of another kind stands there, or a stranger's link. */
+		if (p->error != EINVAL && p->error != EPERM)
+			hide(p, log->path, p->error);
 		return;
+	}
 	path = pieces_place(log, &live);
 	see(p, path, &live)->live = true;
 	free(path);
@@ -170,12 +183,15 @@ see_known(struct pieces *p, const struct tail_log *log)
 	const struct file *f;
 	struct file_facts facts;
 
-	for (f = log->files; f != NULL; f = f->next)
-		if (f->source == FILE_UNSOUGHT && !f->cp.finished &&
-		    identity_stat(f->cp.path, false, &facts) == 0 &&
-		    S_ISREG(facts.mode) && identity_same_inode(&facts.id, &f->cp.id) &&
-		    !is_seen(p, &facts))
+	for (f = log->files; f != NULL; f = f->next) {
+		if (f->source != FILE_UNSOUGHT || f->cp.finished)
+			continue;
+		if (identity_stat(f->cp.path, false, &facts) == -1)
+			hide(p, f->cp.path, errno);
+		else if (S_ISREG(facts.mode) &&
+		    identity_same_inode(&facts.id, &f->cp.id) && !is_seen(p, &facts))
 			see(p, f->cp.path, &facts)->other = true;
+	}
 }
 
 /* ---- in which order ------------------------------------------------------------- */
@@ -274,6 +290,7 @@ gather_once(struct tail_log *log, struct pieces *p_r)
 	see_live(p_r, log);
 	for (i = 0; i < log->spot_count; i++) {
 		l = listing_get(log->tail, log->spots[i].dir);
+		hide(p_r, log->spots[i].dir, l->error);
 		stem = names_stem_len(log->spots[i].name);
 		for (j = 0; j < l->count; j++)
 			see_name(p_r, log, &log->spots[i], stem, &l->names[j]);

@@ -37,6 +37,9 @@ struct pieces {
 	size_t count;
 	int fd;    /* of the live one; -1 where there is none */
 	int error; /* errno, where there is none */
+	/* What could not be looked at, and its errno: there may be more than was seen. */
+	const char *hidden;
+	int hidden_error;
 };
 
 /*

@@ -25,21 +25,50 @@
 #define NS_PER_MS 1000000LL
 #define REMEMBERED_MAX 32 /* older pieces; what is older than those the order tells */
 
+void
+sight_hide(struct sight *s, const char *path, int error)
+{
+	if (s->hidden != 0)
+		return;
+	s->hidden = error;
+	if (error != s->log->path_error)
+		say(LOG_WARNING, "log=%s waits, for %s cannot be read: %s", s->log->path,
+		    path, strerror(error));
+	s->log->path_error = error;
+}
+
+bool
+sight_waits(const struct sight *s)
+{
+	return s->hidden != 0 || (s->stale && !s->last);
+}
+
 int
-sight_open(struct sight *s, struct seen *seen)
+sight_try(struct sight *s, struct seen *seen)
 {
 	struct file_facts facts;
 	int fd = file_open_path(seen->path, &facts);
 
-	if (fd == -1 && (errno == ENOENT || errno == ENOTDIR))
+	if (fd == -1 && identity_is_absent(errno))
 		s->stale = true;
 	if (fd != -1 && !identity_same_inode(&facts.id, &seen->facts.id)) {
 		(void)close(fd);
 		s->stale = true;
+		errno = ENOENT;
 		return -1;
 	}
 	if (fd != -1)
 		seen->facts = facts;
+	return fd;
+}
+
+int
+sight_open(struct sight *s, struct seen *seen)
+{
+	int fd = sight_try(s, seen);
+
+	if (fd == -1 && !identity_is_absent(errno))
+		sight_hide(s, seen->path, errno);
 	return fd;
 }
 
@@ -50,6 +79,8 @@ sight_take(struct sight *s, struct file *f, int fd, const char *path)
 
 	if (file_take(f, fd, path, &e) == -1) {
 		say(LOG_ERR, "log=%s %s", s->log->path, e.text);
+		f->source = FILE_LOST;
+		log_gap(s->log, 0, "a piece of the log is damaged");
 		return -1;
 	}
 	s->moved = true;
@@ -98,11 +129,8 @@ sight_add(struct sight *s, int fd, const char *path)
 	struct tail_log *log = s->log;
 	struct file *f = file_new(++log->generation);
 
-	if (sight_take(s, f, fd, path) == -1) {
-		file_free(f);
-		return NULL;
-	}
 	log_append(log, f);
+	(void)sight_take(s, f, fd, path);
 	return f;
 }
 
@@ -110,14 +138,14 @@ void
 sight_remember(struct sight *s, struct seen *seen)
 {
 	struct tail_log *log = s->log;
-	int fd = sight_open(s, seen);
+	int fd = sight_try(s, seen);
 	struct file *f;
 
-	if (fd == -1)
+	if (fd == -1 && identity_is_absent(errno))
 		return;
 	f = file_new(++log->generation);
 	seen->file = f;
-	file_pass(f, fd, seen->path);
+	file_pass(f, fd, &seen->facts, seen->path);
 	log_append(log, f);
 }
 
@@ -268,8 +296,6 @@ add_live(struct sight *s, struct file *before)
 		f = sight_add(s, s->p.fd, live->path);
 		live->file = f;
 		s->p.fd = -1;
-		if (f == NULL)
-			return;
 		if (log->how.start == TAIL_START_END && is_older_than_log(log, live) &&
 		    file_to_end(f, &e) == -1)
 			say(LOG_ERR, "log=%s %s", log->path, e.text);
@@ -284,20 +310,12 @@ add_live(struct sight *s, struct file *before)
 	}
 }
 
-static bool
-is_absent(int error)
-{
-	return error == ENOENT || error == ENOTDIR;
-}
-
 static void
 complain(struct tail_log *log, int error)
 {
 	if (error == log->path_error)
 		return;
 	log->path_error = error;
-	if (error == 0)
-		return;
 	if (error == EINVAL)
 		say(LOG_WARNING, "log=%s is not a regular file and is not read",
 		    log->path);
@@ -306,8 +324,6 @@ complain(struct tail_log *log, int error)
 		    "log=%s is a link whose owner owns neither the log nor the system; "
 		    "it is not followed",
 		    log->path);
-	else if (!is_absent(error))
-		say(LOG_WARNING, "log=%s cannot be read: %s", log->path, strerror(error));
 }
 
 /*
@@ -340,29 +356,50 @@ live_of(const struct tail_log *log)
 	return NULL;
 }
 
+/* What can't be looked at is what it was: an open file does not end for that. */
+static void
+keep_live(const struct sight *s, struct file *before)
+{
+	struct file *f = before;
+
+	if (s->p.fd != -1)
+		f = s->p.seen[s->p.count - 1].file;
+	else if (f != NULL && (!s->was_live || sight_knows(s, f)))
+		return;
+	if (f != NULL && (f->fd != -1 || f->stream != NULL))
+		f->live = true;
+}
+
 /* True where all that was seen was still there when it was opened. */
 static bool
 search_once(struct sight *s, struct file *before)
 {
 	s->stale = false;
+	s->hidden = 0;
 	known_check(s);
 	pieces_gather(s->log, &s->p);
+	if (s->p.hidden != NULL)
+		sight_hide(s, s->p.hidden, s->p.hidden_error);
 	known_find(s);
 	if (s->log->first_sight)
 		pass_older(s);
-	if ((!s->log->first_sight || s->log->how.since_ms != 0) && (!s->stale || s->last))
+	if ((!s->log->first_sight || s->log->how.since_ms != 0) && !sight_waits(s))
 		unseen_add(s);
 	s->stale = s->stale || log_was_cut(s->log);
 	if (s->stale && !s->last)
 		return false;
-	unseen_lose_begun(s);
-	complain(s->log, s->p.error);
 	s->log->stats.missing = s->p.fd == -1;
+	if (s->hidden != 0) {
+		keep_live(s, before);
+		return true;
+	}
+	complain(s->log, s->p.error);
+	unseen_lose_begun(s);
 	if (s->p.fd != -1)
 		add_live(s, before);
 	forget_gone(s);
 	bound_deleted(s);
-	if (s->p.error == 0 || is_absent(s->p.error))
+	if (s->p.error == 0 || identity_is_absent(s->p.error))
 		s->log->first_sight = false;
 	return true;
 }
@@ -374,6 +411,7 @@ sight_search(struct tail_log *log)
 	struct file *before = live_of(log), *newest = log_newest(log);
 	unsigned looks = 1;
 
+	s.was_live = before != NULL;
 	if (before == NULL)
 		before = newest;
 	s.since = last_seen_ns(log);
@@ -382,6 +420,9 @@ sight_search(struct tail_log *log)
 		listing_forget(log->tail);
 		s.last = ++looks == LOOKS_MAX;
 	}
+	log->unsure = s.hidden != 0;
+	if (log->unsure)
+		tail_look_again(log);
 	pieces_forget(&s.p);
 	log->stirred = false;
 	inodes_note(log);
@@ -397,8 +438,8 @@ is_as_before(const struct tail_log *log)
 	struct file_facts facts;
 
 	if (f == NULL || f->source != FILE_PLAIN || (f->blank && log->stirred) ||
-	    is_wanting(log) || identity_stat(log->path, true, &facts) == -1 ||
-	    !S_ISREG(facts.mode))
+	    log->unsure || is_wanting(log) ||
+	    identity_stat(log->path, true, &facts) == -1 || !S_ISREG(facts.mode))
 		return false;
 	return identity_same_inode(&facts.id, &f->cp.id) &&
 	    (!f->blank || (facts.size == 0 && facts.mtime_ns == f->mtime_ns));

@@ -27,17 +27,32 @@ struct sight {
 	unsigned begun;
 	uint64_t begun_bytes; /* that we had read of their first lines */
 	bool moved;
-	bool last;  /* whatever we see now must do */
-	bool stale; /* what was seen changed while we looked */
+	bool was_live; /* something stood at the path before */
+	bool last;     /* whatever we see now must do */
+	bool stale;    /* what was seen changed while we looked */
+	/*
+	 * errno of what could not be read; 0: all could.  It may be anything: nothing
+	 * is lost, and nothing new, before it can be.
+	 */
+	int hidden;
 };
 
 /* ---- sight.c ---- */
 
-/* Open what was seen; -1 where it can't be, or, and that makes it stale, is another now. */
+/*
+ * Open what was seen; -1 where it is gone or another now, which makes s stale, or
+ * where it can't be read, and then it is hidden.
+ */
 int sight_open(struct sight *s, struct seen *seen);
-/* f is to be read from fd (taken).  0, or -1, which is said. */
+/* Likewise, but that it makes no difference if it can't be read. */
+int sight_try(struct sight *s, struct seen *seen);
+/* What stands at path could not be read, and error (errno) says why: that is said once. */
+void sight_hide(struct sight *s, const char *path, int error);
+/* Not all is known that must be before anything is given up, or begun. */
+bool sight_waits(const struct sight *s);
+/* f is to be read from fd (taken).  0, or -1: it is damaged, which is said. */
 int sight_take(struct sight *s, struct file *f, int fd, const char *path);
-/* A new file of the log, to be read from fd (taken); NULL on error, which is said. */
+/* A new file of the log, to be read from fd (taken). */
 struct file *sight_add(struct sight *s, int fd, const char *path);
 /* seen is none that is to be read, and need not be looked into again. */
 void sight_remember(struct sight *s, struct seen *seen);

@@ -28,7 +28,8 @@ struct tail_timing {
 	    hold_ms; /* a rotated file is held on for late writers, anew at each write */
 	int64_t slow_ms; /* between two looks at everything, news or not */
 	int64_t rest_ms; /* between two readings of news, watch.h */
-	int64_t poll_ms; /* between two looks where inotify is silent, watch.h */
+	int64_t
+	    poll_ms; /* between two looks where inotify is silent, watch.h, or the disk */
 };
 
 /* The names of one directory as they were a moment ago. */
@@ -36,6 +37,7 @@ struct listing {
 	char *dir;
 	int64_t read_ns;
 	int64_t mtime_ns; /* of the directory, then */
+	int error;        /* errno, where it could not be read */
 	struct listing_name {
 		char *name;
 		uint64_t ino;
@@ -61,7 +63,9 @@ struct tail_log {
 	bool queued;    /* for a turn */
 	bool broken;    /* an error in reading was said */
 	bool moved;     /* a file was finished: tell so after the turn */
-	int path_error; /* errno of the last look at the path, said once */
+	bool unsure;    /* the last look could not tell all; another one follows */
+	bool again;     /* it is to be looked at when tail.again is over */
+	int path_error; /* errno of the last look, said once */
 	struct file *files;  /* oldest first */
 	uint64_t generation; /* of the newest file ever */
 	struct spot *spots;
@@ -96,7 +100,7 @@ struct tail {
 	void *arg;
 	struct tail_timing timing;
 	struct watch *watch;
-	struct event *turn, *hold, *slow;
+	struct event *turn, *hold, *slow, *again;
 	bool started;
 	bool blocked; /* the lines hook said 1 */
 	bool late;    /* something happened to a name that no log has: a held file's? */
@@ -116,6 +120,8 @@ struct tail *tail_new_timed(struct event_base *base, const struct tail_hooks *ho
     void *arg, const struct tail_timing *timing, struct err *e);
 /* Give log a turn; look: what stands at its path may have changed. */
 void tail_queue(struct tail_log *log, bool look);
+/* What log has could not be read: look again in a moment, for no news come of that. */
+void tail_look_again(struct tail_log *log);
 /* A file of log is held until now + ms. */
 void tail_hold_until(struct tail *t, int64_t ms);
 /* The log that is followed as path; NULL: none is. */

@@ -76,13 +76,18 @@ tail_hold_until(struct tail *t, int64_t ms)
 
 /* ---- news -------------------------------------------------------------------------- */
 
-/* A file of which nothing was told so far: whether others came before it, a look tells. */
+/*
+ * A file of which nothing was told so far: whether others came before it, a look
+ * tells.  And what is written where we have nothing open is none that we know.
+ */
 static bool
 needs_look(const struct tail_log *log)
 {
 	const struct file *f = log_newest(log);
 
-	return f == NULL || f->blank;
+	if (log->again)
+		return false; /* not at each write, while it can't be read */
+	return f == NULL || f->blank || !f->live;
 }
 
 static void
@@ -246,6 +251,32 @@ on_hold(evutil_socket_t fd, short what, void *arg)
 		clock_timer(t->hold, next - now);
 }
 
+void
+tail_look_again(struct tail_log *log)
+{
+	struct tail *t = log->tail;
+
+	log->again = true;
+	if (!event_pending(t->again, EV_TIMEOUT, NULL))
+		clock_timer(t->again, t->timing.poll_ms);
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct tail *t = arg;
+	struct tail_log *log;
+
+	(void)fd;
+	(void)what;
+	DL_FOREACH(t->logs, log)
+	{
+		if (log->again)
+			tail_queue(log, true);
+		log->again = false;
+	}
+}
+
 static void
 on_slow(evutil_socket_t fd, short what, void *arg)
 {
@@ -276,7 +307,8 @@ tail_new_timed(struct event_base *base, const struct tail_hooks *hooks, void *ar
 	t->turn = evtimer_new(base, on_turn, t);
 	t->hold = evtimer_new(base, on_hold, t);
 	t->slow = evtimer_new(base, on_slow, t);
-	if (t->turn == NULL || t->hold == NULL || t->slow == NULL) {
+	t->again = evtimer_new(base, on_again, t);
+	if (t->turn == NULL || t->hold == NULL || t->slow == NULL || t->again == NULL) {
 		(void)err_set(e, "cannot follow logs: the event loop refuses a timer");
 		goto free;
 	}
@@ -301,7 +333,7 @@ void
 tail_free(struct tail *t)
 {
 	struct tail_log *log, *next;
-	struct event *events[3];
+	struct event *events[4];
 	size_t i;
 
 	if (t == NULL)
@@ -315,6 +347,7 @@ tail_free(struct tail *t)
 	events[0] = t->turn;
 	events[1] = t->hold;
 	events[2] = t->slow;
+	events[3] = t->again;
 	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i] != NULL)
 			event_free(events[i]);

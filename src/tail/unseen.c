@@ -2,6 +2,7 @@
  * The pieces that are newer than all that we know, and no copies of it: they are
  * to be read.
  */
+#include <errno.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -37,26 +38,25 @@ first_unseen(const struct sight *s)
 }
 
 /* Does the piece open in fd hold nothing but the beginning of f, which is there? */
-static bool
+static int
 begins(struct sight *s, const struct file *f, int fd)
 {
-	bool same;
 	size_t i;
-	int whole;
+	int whole, same;
 
 	if (f->fd != -1)
 		return content_begins_with(f->fd, fd);
 	for (i = 0; i < s->p.count; i++) {
 		if (s->p.seen[i].file != f)
 			continue;
-		whole = sight_open(s, &s->p.seen[i]);
+		whole = sight_try(s, &s->p.seen[i]);
 		if (whole == -1)
 			continue;
 		same = content_begins_with(whole, fd);
 		(void)close(whole);
 		return same;
 	}
-	return false;
+	return 0;
 }
 
 /* Made before the file at the path was, it is no copy of that, whatever its bytes. */
@@ -74,19 +74,20 @@ is_live(const struct sight *s, const struct file *f)
 	return s->p.fd != -1 && s->p.seen[s->p.count - 1].file == f;
 }
 
-/* Do we have what stands in this piece elsewhere? */
-static bool
+/* Do we have what stands in this piece elsewhere?  1, 0, -1 where that can't be told. */
+static int
 is_copy(struct sight *s, const struct seen *seen, int fd)
 {
 	bool of_live = s->p.fd != -1 && !is_born_before_live(s, seen);
 	const struct file *f;
+	int same = of_live ? content_begins_with(s->p.fd, fd) : 0;
 
-	if (of_live && content_begins_with(s->p.fd, fd))
-		return true;
-	for (f = s->log->files; f != NULL; f = f->next)
-		if ((of_live || !is_live(s, f)) && begins(s, f, fd))
-			return true;
-	return false;
+	for (f = s->log->files; f != NULL && same == 0; f = f->next)
+		if (of_live || !is_live(s, f))
+			same = begins(s, f, fd);
+	if (same == -1)
+		sight_hide(s, seen->path, errno);
+	return same;
 }
 
 /* A file that was read to its end and is not there any more: is this piece made of it? */
@@ -140,7 +141,7 @@ unseen_add(struct sight *s)
 {
 	uint64_t newest = 0;
 	size_t i;
-	int fd;
+	int fd, copy;
 
 	for (i = first_unseen(s); i < s->p.count; i++) {
 		struct seen *seen = &s->p.seen[i];
@@ -152,14 +153,17 @@ unseen_add(struct sight *s)
 		if (!sight_unknown(seen))
 			continue;
 		fd = sight_open(s, seen);
-		if (fd == -1 && s->stale && !s->last)
+		if (fd == -1 && sight_waits(s))
 			return; /* what is newer must not come before it */
 		if (fd == -1)
 			continue;
-		if (is_copy(s, seen, fd)) {
+		copy = is_copy(s, seen, fd);
+		if (copy != 0)
 			(void)close(fd);
+		if (copy == -1)
+			return;
+		if (copy == 1)
 			continue;
-		}
 		/* Of a file that was truncated by now we could not tell. */
 		if (!s->last && log_was_cut(s->log)) {
 			s->stale = true;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -504,6 +507,266 @@ replaced_by_a_link_to_a_secret(void **state)
 	run_until(b, told_three);
 	free(hop);
 	free(secret);
+}
+
+/* ---- what can't be read ------------------------------------------------------------------ */
+
+static bool disk_fails;
+
+/* The disk may fail under us: these stand before the C library's. */
+ssize_t
+pread(int fd, void *p, size_t len, off_t at)
+{
+	if (disk_fails) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, p, len, at);
+}
+
+ssize_t
+preadv(int fd, const struct iovec *parts, int count, off_t at)
+{
+	if (disk_fails) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_preadv, fd, parts, count, at, 0);
+}
+
+static void
+disk_fails_while_behind(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	b->refuse = true;
+	append(b, "two\n");
+	settle(b);
+	append(b, "three\n");
+	disk_fails = true;
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	tail_go_on(b->tail);
+	settle(b);
+	disk_fails = false;
+	b->refuse = false;
+	tail_go_on(b->tail);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Nothing happens to a name or a file when it works again. */
+static void
+disk_fails_at_the_start(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	disk_fails = true;
+	begin(b);
+	settle(b);
+	append(b, "three\n");
+	settle(b);
+	assert_told(b, "one\n");
+	disk_fails = false;
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+disk_fails_at_the_rotation(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntw");
+	begin(b);
+	settle(b);
+	disk_fails = true;
+	append(b, "o\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	settle(b);
+	disk_fails = false;
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Who owns all may read all, and is a user like others here. */
+static void
+as_anybody(const struct bench *b)
+{
+	assert_int_equal(chmod(b->dir, 0755), 0);
+	if (geteuid() == 0)
+		assert_int_equal(seteuid(STRANGER), 0);
+}
+
+/* The mode of name, or of the directory, as its owner sets it. */
+static void
+permit(const struct bench *b, const char *name, mode_t mode)
+{
+	char *path = name_of(b, name);
+	uid_t uid = geteuid();
+
+	assert_int_equal(seteuid(getuid()), 0);
+	assert_int_equal(chmod(path, mode), 0);
+	assert_int_equal(seteuid(uid), 0);
+	free(path);
+}
+
+static int
+tear_down_owned(void **state)
+{
+	struct bench *b = *state;
+
+	disk_fails = false;
+	if (seteuid(getuid()) == -1 || chmod(b->dir, 0700) == -1)
+		return -1;
+	return bench_tear_down(state);
+}
+#define TEST_UNREADABLE(f)                                                               \
+	cmocka_unit_test_setup_teardown(f, bench_set_up, tear_down_owned)
+
+/* One line was told of the log, and another one was written while down. */
+static void
+one_is_told(struct bench *b)
+{
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	permit(b, "log", 0644);
+}
+
+static void
+unreadable_at_the_start(void **state)
+{
+	struct bench *b = *state;
+
+	one_is_told(b);
+	append(b, "three\n");
+	permit(b, "log", 0);
+	as_anybody(b);
+	begin(b);
+	settle(b);
+	permit(b, "log", 0644);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+static void
+unreadable_directory(void **state)
+{
+	struct bench *b = *state;
+
+	one_is_told(b);
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	permit(b, "log", 0644);
+	as_anybody(b);
+	permit(b, "", 0311);
+	begin(b);
+	settle(b);
+	permit(b, "", 0);
+	settle(b);
+	assert_told(b, "one\n");
+	permit(b, "", 0755);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Away with what it is mounted on, and back: that is no loss. */
+static void
+away_at_the_start(void **state)
+{
+	struct bench *b = *state;
+
+	char *away = xasprintf("%s-away", b->dir);
+
+	append_name(b, "log.1", "old\n");
+	one_is_told(b);
+	assert_int_equal(rename(b->path, away), 0);
+	begin(b);
+	settle(b);
+	assert_int_equal(rename(away, b->path), 0);
+	free(away);
+	append(b, "three\n");
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* What is newer waits: told before it, it would be out of order. */
+static void
+unreadable_piece(void **state)
+{
+	struct bench *b = *state;
+
+	one_is_told(b);
+	permit(b, "log", 0);
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	permit(b, "log", 0644);
+	as_anybody(b);
+	begin(b);
+	settle(b);
+	assert_told(b, "one\n");
+	assert_int_equal(b->gaps, 0);
+	permit(b, "log.1", 0644);
+	run_until(b, told_three);
+}
+
+/* Removed before it could be read: its size says how much is lost. */
+static void
+unreadable_piece_is_removed(void **state)
+{
+	struct bench *b = *state;
+
+	one_is_told(b);
+	permit(b, "log", 0);
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	permit(b, "log", 0644);
+	as_anybody(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(seteuid(getuid()), 0);
+	delete (b, "log.1");
+	settle(b);
+	assert_told(b, "one\nthree\n");
+	assert_int_equal(b->gaps, 1);
+	assert_int_equal(b->gap_bytes, 4);
+}
+
+/* Nobody waits for what is none of ours. */
+static void
+unreadable_and_old(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "log.1", "old\n");
+	permit(b, "log.1", 0);
+	append(b, "one\n");
+	permit(b, "log", 0644);
+	as_anybody(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(seteuid(getuid()), 0);
+	append(b, "two\n");
+	move(b, "log", "log.0");
+	append(b, "three\n");
+	permit(b, "log", 0644);
+	as_anybody(b);
+	settle(b);
+	permit(b, "log.1", 0644);
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\n");
 }
 
 /* ---- what torture found ------------------------------------------------------------------ */
@@ -1372,6 +1635,15 @@ main(void)
 	    TEST(rotated_names_that_the_glob_matches),
 	    TEST(replaced_by_what_is_no_file),
 	    TEST(replaced_by_a_link_to_a_secret),
+	    TEST_UNREADABLE(disk_fails_while_behind),
+	    TEST_UNREADABLE(disk_fails_at_the_start),
+	    TEST_UNREADABLE(disk_fails_at_the_rotation),
+	    TEST_UNREADABLE(unreadable_at_the_start),
+	    TEST_UNREADABLE(unreadable_directory),
+	    TEST(away_at_the_start),
+	    TEST_UNREADABLE(unreadable_piece),
+	    TEST_UNREADABLE(unreadable_piece_is_removed),
+	    TEST_UNREADABLE(unreadable_and_old),
 	    TEST(heads_of_a_removed_file),
 	    TEST(copies_of_a_sparse_log),
 	    TEST(inode_under_another_name),
