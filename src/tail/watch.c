@@ -13,30 +13,42 @@
 /* Memory that runs out ends the process, as everywhere. */
 #define uthash_fatal(msg) mem_exhausted()
 #include <uthash.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/say.h"
+#include "tail/identity.h"
 
 #define NEWS_SIZE (64 * 1024)
 #define REST_GROWTH 16 /* times rest_ms at most */
-#define ARM_TRIES 16   /* a directory that comes and goes under our eyes */
 
 #define SELF_MASK (IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR | IN_MASK_ADD)
 #define NAME_MASK (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM)
-#define PARENT_MASK (NAME_MASK | SELF_MASK)
-#define DIR_MASK (PARENT_MASK | IN_MODIFY | IN_ATTRIB)
+#define NAMES_MASK (NAME_MASK | SELF_MASK)
+#define DIR_MASK (NAMES_MASK | IN_MODIFY | IN_ATTRIB)
 
+/*
+ * The path of a directory that is asked for, or of one on the way to it: its
+ * parents, where it leads if it is a link, and what is on the way there.  Several
+ * paths may lead to one directory.
+ */
 struct dir {
-	char *path;
-	bool wanted; /* asked for; else it only tells of children */
+	char *path;  /* "" is the working directory, as the parent of others */
+	bool wanted; /* asked for */
 	bool silent; /* as who asked says */
 	bool polled;
-	int wd;            /* -1: none */
-	struct dir *same;  /* another name of the directory that wd watches */
-	char *parent;      /* which tells of its coming and going; NULL: none */
-	unsigned children; /* that have this one for their parent */
+	bool names;         /* tells of what comes and goes in it */
+	unsigned pass;      /* the last in which it was met */
+	int wd;             /* -1: none */
+	int error;          /* why there is none */
+	struct dir *same;   /* another name of the directory that wd watches */
+	struct dir *parent; /* NULL: it has none */
+	struct dir *target; /* where the link leads that it is; NULL: it is none */
+	struct dir *children, *links; /* whose parent, whose target it is */
+	struct dir *prev, *next;      /* of the parent's children */
+	struct dir *link_prev, *link_next;
 	UT_hash_handle hh;
 };
 
@@ -56,6 +68,17 @@ struct watch {
 	int64_t rest_ms; /* the next rest */
 	struct dir *dirs;
 	struct wd *wds;
+	unsigned pass;  /* of going along ways, where none is gone twice */
+	unsigned links; /* followed on the way to one directory */
+};
+
+/* Directories that are asked for, which stay, and their watches of before. */
+struct batch {
+	struct met {
+		struct dir *dir;
+		int wd;
+	} * met;
+	size_t count;
 };
 
 /* ---- directories and their watches ----------------------------------------- */
@@ -66,17 +89,6 @@ find_dir(struct watch *w, const char *path)
 	struct dir *d;
 
 	HASH_FIND_STR(w->dirs, path, d);
-	return d;
-}
-
-static struct dir *
-add_dir(struct watch *w, const char *path)
-{
-	struct dir *d = xcalloc(1, sizeof(*d));
-
-	d->path = xstrdup(path);
-	d->wd = -1;
-	HASH_ADD_KEYPTR(hh, w->dirs, d->path, strlen(d->path), d);
 	return d;
 }
 
@@ -125,46 +137,93 @@ detach(struct watch *w, struct dir *d)
 	free(entry);
 }
 
+/* Nothing but slashes, or nothing at all: it is in no other directory. */
+static bool
+is_root(const char *path)
+{
+	return path[strspn(path, "/")] == '\0';
+}
+
+/* The other way round is child_path: each path is the child of one parent. */
+static char *
+parent_path(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+	char *parent = xstrndup(path, len);
+
+	if (!is_root(parent))
+		parent[len - 1] = '\0';
+	return parent;
+}
+
+static char *
+child_path(const struct dir *d, const char *name)
+{
+	return xasprintf("%s%s%s", d->path, is_root(d->path) ? "" : "/", name);
+}
+
+static struct dir *
+get_dir(struct watch *w, const char *path)
+{
+	struct dir *d = find_dir(w, path);
+	char *parent;
+
+	if (d != NULL)
+		return d;
+	d = xcalloc(1, sizeof(*d));
+	d->path = xstrdup(path);
+	d->wd = -1;
+	HASH_ADD_KEYPTR(hh, w->dirs, d->path, strlen(d->path), d);
+	if (is_root(path))
+		return d;
+	parent = parent_path(path);
+	d->parent = get_dir(w, parent);
+	DL_APPEND(d->parent->children, d);
+	free(parent);
+	return d;
+}
+
 static void
 free_dir(struct watch *w, struct dir *d)
 {
 	detach(w, d);
 	HASH_DEL(w->dirs, d);
-	free(d->parent);
 	free(d->path);
 	free(d);
 }
 
-/* A parent that nobody needs any more would cost wake-ups for nothing. */
-static void
-leave_parent(struct watch *w, const char *path)
-{
-	struct dir *parent = find_dir(w, path);
+static void set_target(struct watch *w, struct dir *d, struct dir *target);
 
-	if (parent == NULL)
+/* What leads nowhere any more would cost wake-ups for nothing. */
+static void
+leave(struct watch *w, struct dir *d)
+{
+	struct dir *parent;
+
+	if (d == NULL || d->wanted || d->children != NULL || d->links != NULL)
 		return;
-	parent->children--;
-	if (parent->children == 0 && !parent->wanted)
-		free_dir(w, parent);
+	set_target(w, d, NULL);
+	parent = d->parent;
+	if (parent != NULL)
+		DL_DELETE(parent->children, d);
+	free_dir(w, d);
+	leave(w, parent);
 }
 
 static void
-join_parent(struct watch *w, struct dir *d, const char *path, int wd)
+set_target(struct watch *w, struct dir *d, struct dir *target)
 {
-	struct dir *parent = find_dir(w, path);
-	char *before = d->parent;
+	struct dir *before = d->target;
 
-	if (parent == NULL)
-		parent = add_dir(w, path);
-	if (parent->wd != wd) {
-		detach(w, parent);
-		attach(w, parent, wd);
-	}
-	parent->children++;
-	d->parent = xstrdup(path);
+	if (target == before)
+		return;
 	if (before != NULL)
-		leave_parent(w, before);
-	free(before);
+		DL_DELETE2(before->links, d, link_prev, link_next);
+	if (target != NULL)
+		DL_APPEND2(target->links, d, link_prev, link_next);
+	d->target = target;
+	leave(w, before);
 }
 
 /* ---- polling ----------------------------------------------------------------- */
@@ -251,145 +310,194 @@ cannot_watch(struct watch *w, struct dir *d)
 		    d->path, (long long)w->timing.poll_ms, strerror(errno));
 }
 
-/* The path of the directory that holds path, in place; false where there is none. */
-static bool
-go_up(char *path)
+static uint32_t
+mask_of(const struct dir *d)
 {
-	char *slash = strrchr(path, '/');
-
-	if (slash == NULL && strcmp(path, ".") == 0)
-		return false;
-	if (slash == path && path[1] == '\0')
-		return false;
-	if (slash == NULL)
-		(void)strcpy(path, ".");
-	else
-		slash[slash == path ? 1 : 0] = '\0';
-	return true;
+	return d->wanted ? DIR_MASK : d->names ? NAMES_MASK : SELF_MASK;
 }
 
-/*
- * Have the nearest parent that is there tell of d's coming and going.  Its own
- * watch would not: a deleted file that we hold open keeps its directory, too.
- * 1: another parent than before; 0: the same, or none.
- */
-static int
-watch_parent(struct watch *w, struct dir *d)
+/* Have the kernel tell of what d's path leads to now. */
+static void
+observe(struct watch *w, struct dir *d)
 {
-	char *path = xstrdup(d->path);
-	int wd = -1, changed = 0;
+	int wd = inotify_add_watch(w->fd, d->path[0] == '\0' ? "." : d->path, mask_of(d));
 
-	while (wd == -1 && go_up(path)) {
-		wd = inotify_add_watch(w->fd, path, PARENT_MASK);
-		if (wd == -1 && errno != ENOENT && errno != ENOTDIR)
-			break;
-	}
-	if (wd != -1) {
-		changed = d->parent == NULL || strcmp(d->parent, path) != 0;
-		join_parent(w, d, path, wd);
-	}
-	free(path);
-	return changed;
+	d->error = wd == -1 ? errno : 0;
+	if (wd == d->wd)
+		return;
+	detach(w, d);
+	if (wd != -1)
+		attach(w, d, wd);
 }
 
 static void
-armed(struct watch *w, struct dir *d, int wd)
+tell_names(struct watch *w, struct dir *d)
 {
-	if (wd != d->wd) {
-		detach(w, d);
-		attach(w, d, wd);
+	if (d == NULL || d->names)
+		return;
+	d->names = true;
+	observe(w, d);
+}
+
+/*
+ * Where the link at d leads; NULL where it is none.  First its parent is to tell
+ * when it leads elsewhere.
+ */
+static struct dir *
+read_link(struct watch *w, struct dir *d)
+{
+	char *path = w->links < LINKS_MAX ? identity_link_target(d->path) : NULL;
+	struct dir *target;
+
+	if (path != NULL && d->parent != NULL && !d->parent->names) {
+		free(path);
+		tell_names(w, d->parent);
+		path = identity_link_target(d->path);
+	}
+	if (path == NULL)
+		return NULL;
+	w->links++;
+	target = get_dir(w, path);
+	free(path);
+	return target;
+}
+
+/*
+ * Watch what is on the way to d, from its beginning on: so what changes while we
+ * go along is told.  Its own moving each directory tells; that it was removed it
+ * does not while a deleted file in it is held open, nor that a link leads
+ * elsewhere: this its parent tells.
+ */
+static void
+arm_way(struct watch *w, struct dir *d)
+{
+	if (d == NULL || d->pass == w->pass)
+		return;
+	d->pass = w->pass;
+	arm_way(w, d->parent);
+	set_target(w, d, read_link(w, d));
+	if (d->target != NULL)
+		tell_names(w, d->target->parent);
+	arm_way(w, d->target);
+	observe(w, d);
+}
+
+/* Any name on the way to d may be what it needs. */
+static void
+name_way(struct watch *w, struct dir *d)
+{
+	if (d == NULL || d->pass == w->pass)
+		return;
+	d->pass = w->pass;
+	name_way(w, d->parent);
+	name_way(w, d->target);
+	d->names = true;
+}
+
+static bool
+is_missing(const struct dir *d)
+{
+	return d->wd == -1 && (d->error == ENOENT || d->error == ENOTDIR);
+}
+
+static void
+armed(struct watch *w, struct dir *d)
+{
+	const struct dir *up = d;
+
+	/* That it comes, the nearest that is there tells. */
+	while (is_missing(up) && up->parent != NULL)
+		up = up->parent;
+	if (up->wd == -1) {
+		errno = up->error;
+		cannot_watch(w, d);
+		return;
 	}
 	d->polled = false;
-	if (d->silent || is_silent(d->path))
+	if (d->silent || is_silent(up->path))
 		poll_dir(w, d);
 }
 
-/*
- * A directory on the way may be made after we missed it and before its parent
- * is watched, and nobody would tell: so look again until the parent stays.
- */
 static void
 arm(struct watch *w, struct dir *d)
 {
-	int tries, wd, error = 0, changed;
-
 	if (w->fd == -1) {
 		poll_dir(w, d);
 		return;
 	}
-	for (tries = 0; tries < ARM_TRIES; tries++) {
-		changed = watch_parent(w, d);
-		wd = inotify_add_watch(w->fd, d->path, DIR_MASK);
-		error = errno;
-		if (wd != -1) {
-			armed(w, d, wd);
-			return;
-		}
-		detach(w, d);
-		if (error != ENOENT && error != ENOTDIR)
-			break;
-		if (!changed && d->parent != NULL)
-			return;
+	tell_names(w, d->parent);
+	w->links = 0;
+	arm_way(w, d);
+	if (is_missing(d)) {
+		w->pass++;
+		name_way(w, d);
+		w->pass++;
+		w->links = 0;
+		arm_way(w, d);
 	}
-	errno = error;
-	cannot_watch(w, d);
+	armed(w, d);
 }
 
 void
 watch_dir(struct watch *w, const char *path, bool silent)
 {
-	struct dir *d = find_dir(w, path);
+	struct dir *d = get_dir(w, path);
 
-	if (d == NULL)
-		d = add_dir(w, path);
 	if (d->wanted && (d->silent || !silent))
 		return;
 	d->wanted = true;
 	d->silent = silent;
+	w->pass++;
 	arm(w, d);
 }
 
 /* ---- news ---------------------------------------------------------------------- */
 
-/* Does path lead through name in parent? */
-static bool
-leads_through(const char *path, const char *parent, const char *name)
+static void
+meet(struct batch *b, struct dir *d)
 {
-	size_t len = strlen(name);
-
-	if (strcmp(parent, ".") == 0 && path[0] != '/' && strncmp(path, "./", 2) != 0)
-		parent = "";
-	else if (strncmp(path, parent, strlen(parent)) != 0)
-		return false;
-	path += strlen(parent);
-	if (*path == '/')
-		path++;
-	return strncmp(path, name, len) == 0 && (path[len] == '\0' || path[len] == '/');
+	b->met = xreallocarray(b->met, b->count + 1, sizeof(*b->met));
+	b->met[b->count++] = (struct met){d, d->wd};
 }
 
-/* Something happened to name in parent (any name, where it is NULL): is it a directory of ours? */
+/* All that is asked for and has d on its way. */
 static void
-look_for_children(struct watch *w, const char *parent, const char *name)
+meet_behind(struct watch *w, struct dir *d, struct batch *b)
 {
-	struct dir **children = NULL, *d;
-	size_t count = 0, i;
-	int before;
+	struct dir *behind;
 
-	/* Arming adds and frees parents; what has one is wanted, and stays. */
-	for (d = w->dirs; d != NULL; d = d->hh.next) {
-		if (d->parent == NULL || strcmp(d->parent, parent) != 0 ||
-		    (name != NULL && !leads_through(d->path, parent, name)))
-			continue;
-		children = xreallocarray(children, count + 1, sizeof(struct dir *));
-		children[count++] = d;
-	}
-	for (i = 0; i < count; i++) {
-		before = children[i]->wd;
-		arm(w, children[i]);
-		if (children[i]->wd != before)
-			w->hooks.look(w->arg, children[i]->path);
-	}
-	free(children);
+	if (d == NULL || d->pass == w->pass)
+		return;
+	d->pass = w->pass;
+	if (d->wanted)
+		meet(b, d);
+	DL_FOREACH(d->children, behind)
+	meet_behind(w, behind, b);
+	DL_FOREACH2(d->links, behind, link_next)
+	meet_behind(w, behind, b);
+}
+
+/* Find out where they lead now. */
+static void
+arm_all(struct watch *w, struct batch *b)
+{
+	size_t i;
+
+	w->pass++;
+	for (i = 0; i < b->count; i++)
+		arm(w, b->met[i].dir);
+}
+
+static void
+look_where_changed(struct watch *w, struct batch *b)
+{
+	size_t i;
+
+	arm_all(w, b);
+	for (i = 0; i < b->count; i++)
+		if (b->met[i].dir->wd != b->met[i].wd)
+			w->hooks.look(w->arg, b->met[i].dir->path);
+	free(b->met);
 }
 
 /*
@@ -399,49 +507,44 @@ look_for_children(struct watch *w, const char *parent, const char *name)
 static void
 lose(struct watch *w, int wd)
 {
-	struct wd *entry;
+	struct batch b = {0};
+	struct wd *entry = find_wd(w, wd);
 	struct dir *d;
-	char **paths = NULL;
-	size_t count = 0, i;
 
-	while ((entry = find_wd(w, wd)) != NULL) {
-		d = entry->dirs;
-		paths = xreallocarray(paths, count + 1, sizeof(*paths));
-		paths[count++] = xstrdup(d->path);
-		detach(w, d);
-	}
-	for (i = 0; i < count; i++) {
-		d = find_dir(w, paths[i]);
-		if (d != NULL && d->wanted) {
-			arm(w, d);
-			w->hooks.look(w->arg, d->path);
-		}
-		look_for_children(w, paths[i], NULL);
-		free(paths[i]);
-	}
-	free(paths);
+	w->pass++;
+	for (d = entry == NULL ? NULL : entry->dirs; d != NULL; d = d->same)
+		meet_behind(w, d, &b);
+	while ((entry = find_wd(w, wd)) != NULL)
+		detach(w, entry->dirs);
+	look_where_changed(w, &b);
 }
 
+/* What is asked for hears of it; what has the name on its way may lead elsewhere. */
 static void
 tell_name(struct watch *w, const struct inotify_event *ev)
 {
 	struct wd *entry = find_wd(w, ev->wd);
-	struct dir *d, *same;
-	char *parent;
+	struct batch asked = {0}, behind = {0};
+	struct dir *d;
+	char *path;
+	size_t i;
 
-	for (d = entry == NULL ? NULL : entry->dirs; d != NULL; d = same) {
-		same = d->same;
+	w->pass++;
+	for (d = entry == NULL ? NULL : entry->dirs; d != NULL; d = d->same) {
 		if (d->wanted)
-			w->hooks.news(w->arg, d->path, ev->name,
-			    ev->mask & IN_MODIFY ? WATCH_WRITTEN : WATCH_NAMED);
-		if (d->children == 0 || (ev->mask & NAME_MASK) == 0)
+			meet(&asked, d);
+		if (d->children == NULL || (ev->mask & NAME_MASK) == 0)
 			continue;
-		parent = xstrdup(d->path);
-		look_for_children(w, parent, ev->name);
-		free(parent);
-		if (find_wd(w, ev->wd) != entry)
-			return; /* it told of children only, and is not needed any more */
+		path = child_path(d, ev->name);
+		meet_behind(w, find_dir(w, path), &behind);
+		free(path);
 	}
+	for (i = 0; i < asked.count; i++)
+		w->hooks.news(w->arg, asked.met[i].dir->path, ev->name,
+		    ev->mask & IN_MODIFY ? WATCH_WRITTEN : WATCH_NAMED);
+	free(asked.met);
+	if (behind.count > 0)
+		look_where_changed(w, &behind);
 }
 
 static void
@@ -488,16 +591,14 @@ watch_read(struct watch *w)
 void
 watch_check(struct watch *w)
 {
-	struct dir **wanted = xcalloc(HASH_COUNT(w->dirs), sizeof(struct dir *)), *d;
-	size_t count = 0, i;
+	struct batch all = {0};
+	struct dir *d;
 
-	/* Arming adds and frees parents; what is wanted stays. */
 	for (d = w->dirs; d != NULL; d = d->hh.next)
 		if (d->wanted)
-			wanted[count++] = d;
-	for (i = 0; i < count; i++)
-		arm(w, wanted[i]);
-	free(wanted);
+			meet(&all, d);
+	arm_all(w, &all);
+	free(all.met);
 }
 
 /*

@@ -1,10 +1,13 @@
 /*
  * watch - tell when something happens in a directory.
  *
- * One inotify watch a directory.  A directory that does not exist is waited
- * for in the nearest parent that does; one that is removed or moved away is
- * waited for anew.  Where inotify can't be had (no watches left, no instance)
- * or is silent (network file systems, FUSE, what its user says), a timer asks for a look instead.
+ * One inotify watch a directory, and one for each on the way to it, links
+ * followed: so it is known when its path leads elsewhere, whichever part of it was
+ * moved, removed, made, or is a link that was set anew.  Names that come and go
+ * beside the way wake nobody, but next to the directory, to a link, and where
+ * something is missing.  Where inotify can't be had (no watches left, no instance)
+ * or is silent (network file systems, FUSE, what its user says), a timer asks for
+ * a look instead.
  */
 #ifndef HEARSAY_TAIL_WATCH_H
 #define HEARSAY_TAIL_WATCH_H
