@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 static const char *
 level_name(int level)
@@ -25,9 +26,10 @@ level_name(int level)
 void
 say(int level, const char *fmt, ...)
 {
-	struct buf line = {0};
+	struct buf line = {0}, shown = {0};
 	va_list ap;
-	char *text, *p;
+	char *text;
+	size_t i;
 	int n;
 
 	va_start(ap, fmt);
@@ -39,15 +41,17 @@ say(int level, const char *fmt, ...)
 		buf_addf(&line, "<%d>", level);
 	else
 		buf_addf(&line, "hearsay: %s: ", level_name(level));
-	for (p = text; *p != '\0'; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			buf_addf(&line, "\\x%02x", (unsigned char)*p);
+	utf8_show(&shown, slice_of(text));
+	for (i = 0; i < shown.len; i++) {
+		if ((unsigned char)shown.p[i] < 0x20 || shown.p[i] == 0x7f)
+			buf_addf(&line, "\\x%02x", (unsigned char)shown.p[i]);
 		else
-			buf_addc(&line, *p);
+			buf_addc(&line, shown.p[i]);
 	}
 	buf_addc(&line, '\n');
 	(void)fwrite(line.p, 1, line.len, stderr);
 	(void)fflush(stderr);
 	buf_free(&line);
+	buf_free(&shown);
 	free(text);
 }

@@ -1,6 +1,8 @@
 #include "base/utf8.h"
 
+#include <ctype.h>
 #include <stddef.h>
+#include <string.h>
 
 /* Length of the well-formed sequence at p, 0 if there is none. */
 static size_t
@@ -46,6 +48,32 @@ utf8_valid(struct slice s)
 		i += n;
 	}
 	return true;
+}
+
+/* Does p begin as what utf8_show makes of a byte? */
+static bool
+reads_as_shown(const char *p, size_t left)
+{
+	return left >= 4 && p[0] == '\\' && p[1] == 'x' &&
+	    (memcmp(p + 2, "5c", 2) == 0 ||
+		(strchr("89abcdef", p[2]) != NULL && p[2] != '\0' &&
+		    isxdigit((unsigned char)p[3]) && !isupper((unsigned char)p[3])));
+}
+
+void
+utf8_show(struct buf *b, struct slice s)
+{
+	size_t i, n;
+
+	for (i = 0; i < s.len; i += n) {
+		n = sequence((const unsigned char *)s.p + i, s.len - i);
+		if (n > 0 && !reads_as_shown(s.p + i, s.len - i)) {
+			buf_add(b, s.p + i, n);
+		} else {
+			n = 1;
+			buf_addf(b, "\\x%02x", (unsigned char)s.p[i]);
+		}
+	}
 }
 
 int

@@ -6,14 +6,19 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "store/store.h"
 
 static void
 print_string(const char *key, const char *text)
 {
-	struct json_object *o = json_object_new_string(text);
+	struct buf shown = {0};
+	struct json_object *o;
 	const char *json;
 
+	utf8_show(&shown, slice_of(text));
+	o = json_object_new_string_len(shown.p != NULL ? shown.p : "", (int)shown.len);
+	buf_free(&shown);
 	if (o == NULL)
 		mem_exhausted();
 	json = json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 /* A name that ends in _total counts; the others are gauges. */
 struct row {
@@ -82,17 +83,22 @@ add_head(const struct row *row, struct buf *out)
 static void
 add_label(const char *name, const char *text, struct buf *out)
 {
+	struct buf shown = {0};
+	size_t i;
+
+	utf8_show(&shown, slice_of(text));
 	buf_addf(out, "%s=\"", name);
-	for (; *text != '\0'; text++) {
-		if (*text == '\n') {
+	for (i = 0; i < shown.len; i++) {
+		if (shown.p[i] == '\n') {
 			buf_adds(out, "\\n");
 			continue;
 		}
-		if (*text == '"' || *text == '\\')
+		if (shown.p[i] == '"' || shown.p[i] == '\\')
 			buf_addc(out, '\\');
-		buf_addc(out, *text);
+		buf_addc(out, shown.p[i]);
 	}
 	buf_addc(out, '"');
+	buf_free(&shown);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "commands/commands.h"
 #include "commands/patterns.h"
 #include "commands/when.h"
@@ -241,6 +242,20 @@ number(uint64_t n)
 	return json_object_new_int64(n > INT64_MAX ? INT64_MAX : (int64_t)n);
 }
 
+static struct json_object *
+text(const char *s)
+{
+	struct buf shown = {0};
+	struct json_object *o;
+
+	utf8_show(&shown, slice_of(s));
+	o = json_object_new_string_len(shown.p != NULL ? shown.p : "", (int)shown.len);
+	if (o == NULL)
+		mem_exhausted();
+	buf_free(&shown);
+	return o;
+}
+
 /* Times that never were are null. */
 static struct json_object *
 time_value(int64_t ms)
@@ -254,19 +269,16 @@ log_value(const struct store_log_status *l)
 	struct json_object *o = json_object_new_object();
 	struct lag lag = lag_of(l->newest);
 
-	put(o, "log", json_object_new_string(l->log));
+	put(o, "log", text(l->log));
 	put(o, is_cursor(l->newest) ? "cursor" : "file",
-	    l->newest == NULL || l->newest->path == NULL
-		? NULL
-		: json_object_new_string(l->newest->path));
+	    l->newest == NULL || l->newest->path == NULL ? NULL : text(l->newest->path));
 	put(o, "files", number(l->files));
 	put(o, "offset", l->newest == NULL ? NULL : number(l->newest->offset));
 	put(o, "size", lag.known ? number(lag.size) : NULL);
 	put(o, "behind", lag.known ? number(lag.behind) : NULL);
 	put(o, "read_ms", time_value(l->read_ms));
 	put(o, "events", number(l->events));
-	put(o, "degraded",
-	    l->health[0] == '\0' ? NULL : json_object_new_string(l->health));
+	put(o, "degraded", l->health[0] == '\0' ? NULL : text(l->health));
 	put(o, "degraded_ms", l->health[0] == '\0' ? NULL : time_value(l->health_ms));
 	return o;
 }
@@ -277,7 +289,7 @@ queue_value(const struct status *s, const struct store_queue_status *q)
 	struct json_object *o = json_object_new_object();
 	enum registered known = registered(s, q->appservice);
 
-	put(o, "id", json_object_new_string(q->appservice));
+	put(o, "id", text(q->appservice));
 	put(o, "registered",
 	    known == UNREADABLE ? NULL : json_object_new_boolean(known == REGISTERED));
 	put(o, "waiting", number(q->queued));
@@ -287,8 +299,7 @@ queue_value(const struct status *s, const struct store_queue_status *q)
 	put(o, "last_failure_ms", time_value(q->last_failure_ms));
 	put(o, "last_status",
 	    q->last_status == 0 ? NULL : json_object_new_int(q->last_status));
-	put(o, "last_error",
-	    q->last_error[0] == '\0' ? NULL : json_object_new_string(q->last_error));
+	put(o, "last_error", q->last_error[0] == '\0' ? NULL : text(q->last_error));
 	put(o, "attempts", json_object_new_int64(q->attempts));
 	put(o, "next_try_ms", time_value(q->next_try_ms));
 	put(o, "held_ms", time_value(q->held_ms));
@@ -312,7 +323,7 @@ print_json(const struct status *s)
 		(void)json_object_array_add(logs, log_value(&s->logs[i]));
 	for (i = 0; i < s->queue_count; i++)
 		(void)json_object_array_add(queues, queue_value(s, &s->queues[i]));
-	put(o, "store", json_object_new_string(shown));
+	put(o, "store", text(shown));
 	free(shown);
 	put(o, "store_bytes", number(s->size.bytes));
 	put(o, "store_free_bytes", number(s->size.free_bytes));

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 
 import lib
 import score
@@ -169,6 +170,46 @@ def check_status(tap, folder):
            "no token is ever printed")
 
 
+def check_odd_names(tap, folder):
+    """A file's name need not be UTF-8; what tells of it is."""
+    config, metrics = folder / "hearsay.conf", folder / "hearsay.prom"
+    data, _ = lib.capture("synapse-text")
+    receiver = lib.Receiver(folder)
+    lib.write_config(config, folder, receiver.registration, folder / "caf*.log",
+                     extra='metrics = "%s";' % metrics)
+    with open(os.fsencode(folder / "caf") + b"\xe9.log", "wb") as f:
+        f.write(data)
+    with open(os.fsencode(folder / "caf\\xe9.log"), "wb") as f:
+        f.write(data)
+    receiver.start()
+    run = lib.Run(config, folder / "run.log")
+    names = [folder / "caf\\x5cxe9.log", folder / "caf\\xe9.log"]
+    try:
+        lib.wait_for(lambda: len(receiver.events()) > 0 or not run.running(), "events")
+
+        def status():
+            out = subprocess.run([lib.HEARSAY, "status", "-c", config, "--json"],
+                                 capture_output=True, check=True).stdout
+            logs = json.loads(out.decode())["logs"]
+            return sorted(log["log"] for log in logs if log["behind"] == 0)
+
+        lib.wait_for(lambda: len(status()) == 2, "both logs to be read")
+        tap.equal(status(), names, "status --json is UTF-8, and two names are two")
+        out = subprocess.run([lib.HEARSAY, "history", "-c", config, "--json"],
+                             capture_output=True, check=True).stdout
+        told = {json.loads(line)["log"] for line in out.decode().splitlines()}
+        tap.ok(told and told <= set(names), "history --json is, too", told)
+        with open(metrics, "rb") as f:
+            text = f.read().decode()
+        tap.ok(all('log="%s"' % name.replace("\\", "\\\\") in text for name in names),
+               "and the metrics", text)
+    finally:
+        tap.equal(run.terminate(), 0, "run ends cleanly with odd names")
+        receiver.stop()
+    with open(folder / "run.log", "rb") as f:
+        tap.ok(b"\xe9" not in f.read(), "what run says is UTF-8")
+
+
 def main():
     tap = lib.Tap()
     check_usage(tap)
@@ -179,6 +220,8 @@ def main():
         check_check(tap, folder)
     with lib.Folder() as folder:
         check_status(tap, folder)
+    with lib.Folder() as folder:
+        check_odd_names(tap, folder)
     tap.done()
 
 

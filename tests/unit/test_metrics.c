@@ -94,6 +94,20 @@ names_are_escaped(void **state)
 	buf_free(&out);
 }
 
+/* Prometheus takes nothing of a file in which one label is not UTF-8. */
+static void
+names_are_text(void **state)
+{
+	struct metrics_log log = {.server = "a.org", .path = "/caf\xe9.log"};
+	struct metrics m = {.logs = &log, .log_count = 1};
+	struct buf out = {0};
+
+	(void)state;
+	metrics_text(&m, &out);
+	assert_non_null(strstr(out.p, "log=\"/caf\\\\xe9.log\"} 0\n"));
+	buf_free(&out);
+}
+
 int
 main(void)
 {
@@ -102,6 +116,7 @@ main(void)
 	    cmocka_unit_test(times_are_seconds),
 	    cmocka_unit_test(what_is_not_there_has_no_head),
 	    cmocka_unit_test(names_are_escaped),
+	    cmocka_unit_test(names_are_text),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
