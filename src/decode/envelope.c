@@ -66,7 +66,7 @@ read_time(struct slice text, int64_t *ms_r)
 }
 
 static bool
-read_stream(struct slice name, unsigned *stream_r)
+read_stream(struct slice name, uint64_t *stream_r)
 {
 	*stream_r = slice_is(name, "stderr") ? STREAM_STDERR : STREAM_STDOUT;
 	return *stream_r == STREAM_STDERR || slice_is(name, "stdout");
@@ -176,7 +176,7 @@ envelope_least_json(const char *p, const char *end)
 
 /* Everything but the text, which is left.  The time is read by who needs it. */
 static bool
-take_cri_head(struct cursor *c, struct slice *time_r, unsigned *stream_r, bool *partial_r)
+take_cri_head(struct cursor *c, struct slice *time_r, uint64_t *stream_r, bool *partial_r)
 {
 	struct slice stream, tags;
 
@@ -510,7 +510,7 @@ envelope_ends_line(enum envelope_kind kind, struct slice line)
 	struct cursor c = {line.p, line.p + line.len};
 	struct slice time;
 	const char *end;
-	unsigned stream;
+	uint64_t stream;
 	bool partial;
 
 	if (kind == ENVELOPE_CRI)

@@ -22,14 +22,22 @@ enum envelope_kind {
 	ENVELOPE_JOURNAL /* {"MESSAGE":"…","__REALTIME_TIMESTAMP":"…",…}, as journalctl -o json */
 };
 
-/* A writer's streams; lines of the one are cut apart from those of the other. */
-enum { STREAM_STDOUT, STREAM_STDERR, STREAM_COUNT };
+/*
+ * A writer's streams; lines of the one are cut apart from those of the other.  In
+ * the journal there may be any number, and each has a hash as its number.
+ */
+enum {
+	STREAM_STDOUT,
+	STREAM_STDERR,
+	STREAM_NONE /* of no stream: whole, and between no pieces of another */
+};
 
 struct wrapped {
 	struct slice inner; /* without its newline */
 	int64_t ms;         /* UTC, of the envelope; INT64_MIN if it has none */
-	unsigned stream;
+	uint64_t stream;
 	bool partial; /* inner goes on in the next envelope of its stream */
+	bool lost;    /* inner was too long, and left out */
 	bool broken;  /* and is shorter than what is ever cut off: unless that one is of
 			 the same time, the writer ended here */
 	struct record_field *fields; /* of the journal's entry, but for its message */

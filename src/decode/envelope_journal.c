@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "decode/envelope.h"
 #include "decode/json_line.h"
@@ -111,6 +112,28 @@ field_of(const struct wrapped *w, const char *name)
 }
 
 /*
+ * Services and containers write side by side, each into streams of its own, which
+ * journald and Docker name.  What came by another way than a stream is whole.
+ */
+static uint64_t
+stream_of(const struct wrapped *w)
+{
+	const struct slice id = field_of(w, "_STREAM_ID");
+	const struct slice container = field_of(w, "CONTAINER_ID_FULL");
+	const struct slice transport = field_of(w, "_TRANSPORT");
+
+	if (id.p != NULL)
+		return XXH3_64bits(id.p, id.len);
+	if (container.p != NULL)
+		return XXH3_64bits_withSeed(container.p, container.len,
+		    slice_is(field_of(w, "PRIORITY"), "3") ? STREAM_STDERR
+							   : STREAM_STDOUT);
+	return transport.p == NULL || slice_is(transport, "stdout") || w->partial
+	    ? STREAM_STDOUT
+	    : STREAM_NONE;
+}
+
+/*
  * journald ends a line of a service's output where it is too long, where a NUL
  * is in it, and where another process writes: what follows is no line of its
  * own, else a user's long text could begin one.  Docker and Podman cut, too.
@@ -121,12 +144,12 @@ tell_partial(struct wrapped *w, struct arena *a)
 	const struct slice end = field_of(w, "_LINE_BREAK");
 	char *with_nul;
 
-	w->stream = STREAM_STDOUT;
 	w->partial = slice_is(field_of(w, "CONTAINER_PARTIAL_MESSAGE"), "true") ||
 	    (end.p != NULL && !slice_is(end, "eof"));
-	if (field_of(w, "CONTAINER_ID_FULL").p != NULL &&
-	    slice_is(field_of(w, "PRIORITY"), "3"))
-		w->stream = STREAM_STDERR;
+	w->stream = stream_of(w);
+	w->lost = w->inner.p == NULL;
+	if (w->lost)
+		w->inner = (struct slice){"", 0};
 	if (slice_is(end, "nul")) {
 		with_nul = arena_strndup(a, w->inner.p, w->inner.len);
 		w->inner = (struct slice){with_nul, w->inner.len + 1};
@@ -143,7 +166,7 @@ envelope_open_journal(struct slice line, struct arena *a, struct wrapped *w_r)
 	if (line.len == 0 || line.p[0] != '{' ||
 	    memmem(line.p, line.len, TIME_KEY, strlen(TIME_KEY)) == NULL)
 		return false;
-	*w_r = (struct wrapped){.inner = {"", 0}};
+	*w_r = (struct wrapped){0};
 	tok = json_line_parser(JOURNAL_DEPTH);
 	o = json_line_parse(tok, line);
 	opened = o != NULL && read_time(o, a, &w_r->ms);

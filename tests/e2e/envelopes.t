@@ -146,6 +146,24 @@ def check_cuts(tap, folder):
     tap.equal(len(told(folder, wrap.cri(plain, clock_of()))), 1, "while whole lines would tell")
 
 
+def check_streams(tap, folder):
+    """Several write into one journal: what stands between the pieces of a line changes nothing."""
+    others = {
+        "another stream's": wrap.journal(b"a line\n", clock_of(), stream="bb"),
+        "a native one": wrap.journal(b"a line\n", clock_of()).replace(
+            b'"stdout","_STREAM_ID":"aa"', b'"journal"')}
+    line = LINE % (1, b"x") + b"x" * wrap.PIECE
+    for name, other in others.items():
+        data = b""
+        for forged in FORGED:
+            cut = wrap.journal(line[:wrap.PIECE] + forged + b"\n", clock_of())
+            data += cut.replace(b"\n", b"\n" + other, 1)
+        tap.equal(told(folder, data), [], "a forged piece in the journal behind " + name)
+    half = wrap.journal(line + b"\n", clock_of(), stream="bb").splitlines(True)
+    true = wrap.journal(b"\n".join(FORGED) + b"\n", clock_of())
+    tap.equal(len(told(folder, half[0] + true)), 1, "and no half of a line takes another's")
+
+
 def check_ends(tap, folder):
     """Of a line that its container did not live to end nothing is told; the next one is whole."""
     half = wrap.docker(LINE % (1, b"x") + b"half of a line\n", clock_of())
@@ -325,6 +343,7 @@ def main():
         check_untimed(tap, folder)
         check_records(tap, folder)
         check_cuts(tap, folder)
+        check_streams(tap, folder)
         check_ends(tap, folder)
         check_named(tap, folder)
         check_places(tap, folder)

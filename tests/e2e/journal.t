@@ -251,6 +251,12 @@ def forged(tap):
                 s.journal.add("2026-11-23 11:02:41,000 - synapse.x - 1 - INFO - POST-2 - x",
                               _LINE_BREAK=cut)
                 s.journal.add(line)
+        for line in lines:  # on another stream, or on none, stands what is not the rest
+            s.journal.add("2026-11-23 11:02:41,000 - synapse.x - 1 - INFO - POST-2 - x",
+                          _LINE_BREAK="line-max", _STREAM_ID="aa")
+            s.journal.add("a line", _STREAM_ID="bb")
+            s.journal.add("a line", _TRANSPORT="journal")
+            s.journal.add(line, _STREAM_ID="aa")
         s.journal.add("\n".join(("x",) + lines), _TRANSPORT="journal")
         for line in lines:
             s.journal.add(line.replace("POST-2", "POST-3"), unit="evil.service", UNIT=UNIT)

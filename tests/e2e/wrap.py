@@ -59,7 +59,7 @@ def cri(data, clock, cut=at_16_kib, stream="stdout"):
     return b"".join(out)
 
 
-def journal(data, clock, cut=at_16_kib):
+def journal(data, clock, cut=at_16_kib, stream="aa"):
     """journalctl -o json --all, of a service's standard output."""
     out = []
     for n, line in enumerate(lines_of(data)):
@@ -71,11 +71,13 @@ def journal(data, clock, cut=at_16_kib):
                 clean = False
             at = clock(line).replace(tzinfo=datetime.timezone.utc).timestamp()
             entry = {"__CURSOR": "s=1;i=%x" % n, "_SYSTEMD_UNIT": "hs.service", "PRIORITY": "6",
+                     "_TRANSPORT": "stdout", "_STREAM_ID": stream,
                      "__REALTIME_TIMESTAMP": "%d" % (at * 1000000),
                      "MESSAGE": text if clean else list(piece)}
             if not last:
                 entry["_LINE_BREAK"] = "line-max"
-            out.append(json.dumps(entry).encode() + b"\n")
+            out.append(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+                       + b"\n")
     return b"".join(out)
 
 

@@ -609,35 +609,63 @@ cut_entries(void **state)
 		const char *line;
 		size_t len;
 		bool partial;
-		unsigned stream;
 	} cases[] = {
-	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"line-max\""), 2, true,
-		STREAM_STDOUT},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"pid-change\""), 2, true,
-		STREAM_STDOUT},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"nul\""), 3, true, STREAM_STDOUT},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"eof\""), 2, false,
-		STREAM_STDOUT},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"CONTAINER_PARTIAL_MESSAGE\":\"true\""), 2, true,
-		STREAM_STDOUT},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"CONTAINER_ID_FULL\":\"1\",\"PRIORITY\":\"3\""),
-		2, false, STREAM_STDERR},
-	    {ENTRY("\"MESSAGE\":\"ab\",\"PRIORITY\":\"3\""), 2, false, STREAM_STDOUT},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"line-max\""), 2, true},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"pid-change\""), 2, true},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"nul\""), 3, true},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"_LINE_BREAK\":\"eof\""), 2, false},
+	    {ENTRY("\"MESSAGE\":\"ab\",\"CONTAINER_PARTIAL_MESSAGE\":\"true\""), 2, true},
 	};
 	struct wrapped w;
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_true(open_entry(*state, cases[i].line, &w));
-		if (w.inner.len != cases[i].len || w.partial != cases[i].partial ||
-		    w.stream != cases[i].stream)
-			fail_msg("%s: %zu %d %u", cases[i].line, w.inner.len, w.partial,
-			    w.stream);
+		if (w.inner.len != cases[i].len || w.partial != cases[i].partial)
+			fail_msg("%s: %zu %d", cases[i].line, w.inner.len, w.partial);
+		assert_int_equal(w.stream, STREAM_STDOUT);
+		assert_false(w.lost);
 		assert_false(
 		    envelope_ends_line(ENVELOPE_JOURNAL, slice_of(cases[i].line)));
 		assert_int_equal(
 		    envelope_least(ENVELOPE_JOURNAL, slice_of(cases[i].line)), 2);
 	}
+}
+
+/* Of two entries with the same number the one may hold the rest of the other's line. */
+static void
+streams_of_entries(void **state)
+{
+	static const char *const entries[] = {
+	    ENTRY("\"MESSAGE\":\"\",\"_STREAM_ID\":\"aa\",\"_TRANSPORT\":\"stdout\""),
+	    ENTRY("\"MESSAGE\":\"\",\"_STREAM_ID\":\"bb\",\"_TRANSPORT\":\"stdout\""),
+	    ENTRY("\"MESSAGE\":\"\",\"_TRANSPORT\":\"stdout\""),
+	    ENTRY("\"MESSAGE\":\"\",\"CONTAINER_ID_FULL\":\"1\",\"PRIORITY\":\"6\""),
+	    ENTRY("\"MESSAGE\":\"\",\"CONTAINER_ID_FULL\":\"1\",\"PRIORITY\":\"3\""),
+	    ENTRY("\"MESSAGE\":\"\",\"CONTAINER_ID_FULL\":\"2\",\"PRIORITY\":\"6\""),
+	    ENTRY("\"MESSAGE\":\"\",\"_TRANSPORT\":\"journal\""),
+	};
+	const size_t count = sizeof(entries) / sizeof(entries[0]);
+	struct wrapped w[sizeof(entries) / sizeof(entries[0])], other;
+	size_t i, k;
+
+	for (i = 0; i < count; i++) {
+		assert_true(open_entry(*state, entries[i], &w[i]));
+		for (k = 0; k < i; k++)
+			assert_int_not_equal(w[i].stream, w[k].stream);
+	}
+	assert_int_equal(w[count - 1].stream, STREAM_NONE);
+	assert_true(open_entry(
+	    *state, ENTRY("\"_STREAM_ID\":\"aa\",\"_LINE_BREAK\":\"line-max\""), &other));
+	assert_int_equal(other.stream, w[0].stream);
+	assert_true(other.lost);
+	assert_true(
+	    open_entry(*state, ENTRY("\"MESSAGE\":null,\"_STREAM_ID\":\"aa\""), &other));
+	assert_true(other.lost);
+	assert_true(open_entry(
+	    *state, ENTRY("\"_TRANSPORT\":\"syslog\",\"MESSAGE\":\"\""), &other));
+	assert_int_equal(other.stream, STREAM_NONE);
+	assert_false(other.lost);
 }
 
 /* Whatever the bytes are, nothing beyond them is read. */
@@ -694,6 +722,7 @@ main(void)
 	    cmocka_unit_test(entries_of_the_journal),
 	    cmocka_unit_test(what_is_no_entry),
 	    cmocka_unit_test(cut_entries),
+	    cmocka_unit_test(streams_of_entries),
 	    cmocka_unit_test(no_envelope_never_opens),
 	    cmocka_unit_test(lines_cut_anywhere),
 	};

@@ -43,7 +43,7 @@ tear_down(void **state)
 }
 
 static bool
-take_slice(struct fixture *x, unsigned stream, struct slice inner, bool partial)
+take_slice(struct fixture *x, uint64_t stream, struct slice inner, bool partial)
 {
 	const struct wrapped w = {.inner = inner, .stream = stream, .partial = partial};
 
@@ -52,13 +52,13 @@ take_slice(struct fixture *x, unsigned stream, struct slice inner, bool partial)
 }
 
 static bool
-piece(struct fixture *x, unsigned stream, const char *text)
+piece(struct fixture *x, uint64_t stream, const char *text)
 {
 	return take_slice(x, stream, slice_of(text), true);
 }
 
 static bool
-last(struct fixture *x, unsigned stream, const char *text)
+last(struct fixture *x, uint64_t stream, const char *text)
 {
 	return take_slice(x, stream, slice_of(text), false);
 }
@@ -124,7 +124,8 @@ a_line_that_is_too_long(void **state)
 	assert_false(take_slice(x, STREAM_STDOUT, s, true));
 	assert_false(take_slice(x, STREAM_STDOUT, s, true));
 	assert_true(join_needs(x->j, &x->place));
-	assert_int_equal(x->place.offset, 5);
+	/* Of which only the newest piece is needed, else a line without end is read again. */
+	assert_int_equal(x->place.offset, 7);
 	assert_false(piece(x, STREAM_STDOUT, "login"));
 	assert_false(last(x, STREAM_STDOUT, "x"));
 	assert_int_equal(join_long_lines(x->j), 2);
@@ -147,7 +148,6 @@ behind_a_gap_a_line_may_be_a_rest(void **state)
 	assert_false(piece(x, STREAM_STDERR, "more of a"));
 	assert_false(last(x, STREAM_STDERR, " rest"));
 	assert_true(last(x, STREAM_STDERR, "line"));
-	assert_false(join_waits(x->j));
 	assert_int_equal(join_long_lines(x->j), 0);
 }
 
@@ -239,6 +239,93 @@ a_gap_ends_on_a_silent_stream(void **state)
 	assert_true(last(x, STREAM_STDOUT, "line"));
 }
 
+/* What was read before the first line that is told shows which streams are within one. */
+static void
+where_lines_begin(void **state)
+{
+	struct fixture *x = *state;
+
+	join_gap(x->j);
+	assert_false(last(x, STREAM_STDOUT, "rest"));
+	assert_false(piece(x, 100, "half a rest"));
+	join_no_gap(x->j);
+	assert_true(last(x, STREAM_STDOUT, "line"));
+	assert_true(last(x, STREAM_STDERR, "line"));
+	assert_true(join_waits(x->j));
+	assert_false(last(x, 100, "rest"));
+	assert_false(join_waits(x->j));
+	assert_true(last(x, 100, "line"));
+}
+
+/* A piece that is passed over begins no file's reading: what is before it must be seen. */
+static void
+the_place_of_what_is_passed_over(void **state)
+{
+	struct fixture *x = *state;
+
+	x->offset = 8;
+	join_gap(x->j);
+	assert_false(piece(x, STREAM_STDOUT, "rest"));
+	x->offset = 0;
+	assert_false(piece(x, STREAM_STDOUT, "in the next file"));
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 8);
+	assert_false(piece(x, STREAM_STDOUT, "further on"));
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 1);
+}
+
+static void
+what_is_of_no_stream(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_false(piece(x, STREAM_STDOUT, "a"));
+	assert_true(last(x, STREAM_NONE, "line"));
+	assert_true(slice_is(x->line, "line"));
+	assert_true(last(x, STREAM_STDOUT, "b"));
+	assert_true(slice_is(x->line, "ab"));
+	join_gap(x->j);
+	assert_true(last(x, STREAM_NONE, "line"));
+}
+
+/* More lines at once than there is room for: what is forgotten is passed over. */
+static void
+more_streams_than_room(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t stream;
+
+	for (stream = 100; stream < 133; stream++)
+		assert_false(piece(x, stream, "a"));
+	assert_true(join_needs(x->j, &x->place));
+	assert_int_equal(x->place.offset, 1);
+	assert_true(last(x, 132, "b"));
+	assert_true(slice_is(x->line, "ab"));
+	assert_false(last(x, 100, "rest"));
+	assert_true(last(x, 100, "line"));
+	assert_true(last(x, 102, "b"));
+	assert_true(slice_is(x->line, "ab"));
+}
+
+/* A piece was left out for its length. */
+static void
+a_piece_that_is_lost(void **state)
+{
+	struct fixture *x = *state;
+	struct wrapped w = {.inner = {"", 0}, .partial = true, .lost = true};
+
+	assert_false(join_take(x->j, &w, (struct line_place){FILE_KEY, x->offset++},
+	    &x->line, &x->place, &x->joined));
+	assert_false(last(x, STREAM_STDOUT, "rest"));
+	assert_true(last(x, STREAM_STDOUT, "line"));
+	assert_false(piece(x, STREAM_STDOUT, "line without its end"));
+	w.partial = false;
+	assert_false(join_take(x->j, &w, (struct line_place){FILE_KEY, x->offset++},
+	    &x->line, &x->place, &x->joined));
+	assert_true(last(x, STREAM_STDOUT, "line"));
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -252,6 +339,11 @@ main(void)
 	    test(a_writer_that_ended),
 	    test(a_pause_within_a_line),
 	    test(a_gap_ends_on_a_silent_stream),
+	    test(where_lines_begin),
+	    test(the_place_of_what_is_passed_over),
+	    test(what_is_of_no_stream),
+	    test(more_streams_than_room),
+	    test(a_piece_that_is_lost),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
