@@ -2,11 +2,15 @@
 
 #include <ctype.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mem.h"
 
 #define DATE_DIGITS                                                                      \
 	6 /* fewer digits between name and extension number a worker, not a day */
-#define DAY_DIGITS 4 /* behind the whole name: month and day */
+#define WITHIN_DIGITS 3 /* at most, of a number there; a year has more */
+#define DAY_DIGITS 4    /* behind the whole name: month and day */
 #define EPOCH_DIGITS 10
 #define TAI64N_DIGITS 24
 #define CURRENT "current" /* as multilog, svlogd and s6-log name it */
@@ -88,20 +92,45 @@ stem_len(const char *base)
 	return dot == NULL || dot == base ? strlen(base) : (size_t)(dot - base);
 }
 
-/* homeserver-20260101.log: a date before the extension. */
-static bool
-dated_within(const char *base, const char *name, size_t name_len)
+/* What name has between base's stem and its extension; its length, 0: it is none such. */
+static size_t
+within(const char *base, const char *name, const char **p_r)
 {
-	size_t stem = stem_len(base), ending;
-	const char *dot = base + stem;
+	size_t len = names_unpacked_len(name), stem = stem_len(base);
+	size_t ending = strlen(base + stem);
 
-	if (*dot == '\0')
-		return false;
-	ending = strlen(dot);
-	if (name_len <= stem + ending || strncmp(base, name, stem) != 0 ||
-	    strncmp(name + name_len - ending, dot, ending) != 0)
-		return false;
-	return is_stamp(name + stem, name_len - stem - ending, false);
+	*p_r = name + stem;
+	if (ending == 0 || len <= stem + ending || strncmp(base, name, stem) != 0 ||
+	    strncmp(name + len - ending, base + stem, ending) != 0)
+		return 0;
+	return len - stem - ending;
+}
+
+/* Of p[0..len), a dot and at most max digits: the number; -1: it is none. */
+static long
+number_of(const char *p, size_t len, size_t max)
+{
+	long n = 0;
+	size_t i;
+
+	if (len < 2 || len > max + 1 || p[0] != '.')
+		return -1;
+	for (i = 1; i < len; i++) {
+		if (!isdigit((unsigned char)p[i]))
+			return -1;
+		n = n * 10 + (p[i] - '0');
+	}
+	return n;
+}
+
+/* homeserver-20260101.log, homeserver.1.log: a date or a number before the extension. */
+static bool
+ends_within(const char *base, const char *name)
+{
+	const char *p;
+	size_t len = within(base, name, &p);
+
+	return is_stamp(p, len, false) || number_of(p, len, WITHIN_DIGITS) != -1;
 }
 
 /* @4000000065a1b2c30a1b2c3d.s beside current. */
@@ -127,25 +156,32 @@ names_rotated(const char *base, const char *name)
 {
 	size_t len = names_unpacked_len(name);
 
-	return ends_anew(base, name, len) || dated_within(base, name, len) ||
+	return ends_anew(base, name, len) || ends_within(base, name) ||
 	    is_of_current(base, name);
 }
 
 long
 names_number(const char *base, const char *name)
 {
-	size_t len = names_unpacked_len(name), i = strlen(base);
-	long n = 0;
+	size_t len = names_unpacked_len(name), base_len = strlen(base);
+	const char *p;
 
-	if (len < i + 2 || len > i + DATE_DIGITS || strncmp(base, name, i) != 0 ||
-	    name[i] != '.')
-		return -1;
-	for (i++; i < len; i++) {
-		if (!isdigit((unsigned char)name[i]))
-			return -1;
-		n = n * 10 + (name[i] - '0');
-	}
-	return n;
+	if (len > base_len && strncmp(base, name, base_len) == 0)
+		return number_of(name + base_len, len - base_len, DATE_DIGITS - 1);
+	len = within(base, name, &p);
+	return number_of(p, len, WITHIN_DIGITS);
+}
+
+int
+names_compare_dated(const char *a, const char *b)
+{
+	char *bare_a = xstrndup(a, names_unpacked_len(a));
+	char *bare_b = xstrndup(b, names_unpacked_len(b));
+	int order = strverscmp(bare_a, bare_b);
+
+	free(bare_a);
+	free(bare_b);
+	return order;
 }
 
 static bool

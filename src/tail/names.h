@@ -1,9 +1,9 @@
 /*
  * names - what rotation makes of a log's name.
  *
- * homeserver.log.1, homeserver.log-20260101.gz, homeserver-20260101.log,
- * homeserver.log.2026-01-01_12, homeserver.log.old: pieces of homeserver.log, and
- * @4000000065a1b2c30a1b2c3d.s one of current.
+ * homeserver.log.1, homeserver.1.log, homeserver.log-20260101.gz,
+ * homeserver-20260101.log, homeserver.log.2026-01-01_12, homeserver.log.old:
+ * pieces of homeserver.log, and @4000000065a1b2c30a1b2c3d.s one of current.
  * worker-1.log is none of worker.log.
  */
 #ifndef HEARSAY_TAIL_NAMES_H
@@ -29,5 +29,7 @@ bool names_packed(const char *name);
  */
 long names_number(const char *base, const char *name);
 bool names_dated(const char *base, const char *name);
+/* The names' order, as strcmp; what follows a date may be a number. */
+int names_compare_dated(const char *a, const char *b);
 
 #endif

@@ -217,7 +217,7 @@ within_order(const void *pa, const void *pb)
 	if (a->order == BY_NUMBER && a->number != b->number)
 		return a->number > b->number ? -1 : 1;
 	if (a->order == BY_DATE)
-		return strcmp(a->name, b->name);
+		return names_compare_dated(a->name, b->name);
 	return by_time(a, b);
 }
 

@@ -199,12 +199,13 @@ rotated_names(void **state)
 	    "homeserver.log.2026-01-01", "homeserver.log.2026-01-01_12:30:00.xz",
 	    "homeserver-20260101.log", "homeserver-20260101.log.gz", "homeserver.log.old",
 	    "homeserver.log~", "homeserver.log.gz", "homeserver.log-20260101-1767225600",
-	    "homeserver.log-31-01-2026", "homeserver.log-0131",
-	    "homeserver.log-2026-W05"};
+	    "homeserver.log-31-01-2026", "homeserver.log-0131", "homeserver.log-2026-W05",
+	    "homeserver.1.log", "homeserver.017.log.gz"};
 	static const char *const others[] = {"homeserver.log", "homeserver",
 	    "homeserver-1.log", "homeserver-error.log", "homeserver.log.d",
 	    "homeserver.log-1", "homeserver2.log", "homeserver.logs.1",
-	    "homeserver.log.1.lock", "x"};
+	    "homeserver.log.1.lock", "homeserver.2026.log", "homeserver..log",
+	    "homeserver.log.1.log", "x"};
 	size_t i;
 
 	(void)state;
@@ -222,6 +223,7 @@ rotated_names(void **state)
 	assert_false(names_rotated("current", "@4000.s"));
 	assert_false(names_rotated("homeserver.log", "@4000000065a1b2c30a1b2c3d.s"));
 	assert_false(names_rotated("worker.log", "worker-1.log"));
+	assert_false(names_rotated("worker", "worker.1.log"));
 }
 
 static void
@@ -232,6 +234,9 @@ order_of_names(void **state)
 	assert_int_equal(names_number("l", "l.10.gz"), 10);
 	assert_int_equal(names_number("l", "l-20260101.1"), -1);
 	assert_int_equal(names_number("l", "l.20260101"), -1);
+	assert_int_equal(names_number("l.log", "l.10.log.gz"), 10);
+	assert_int_equal(names_number("l.log", "l-10.log"), -1);
+	assert_int_equal(names_number("l.log", "l.log"), -1);
 	assert_true(names_dated("l", "l-20260101.gz"));
 	assert_false(names_dated("l1234567", "l1234567.old"));
 	assert_true(names_dated("l.log", "l-2026-01-31.log"));
@@ -239,6 +244,10 @@ order_of_names(void **state)
 	assert_false(names_dated("l.log", "l.log-31-01-2026"));
 	assert_false(names_dated("l.log", "l.log-0131"));
 	assert_true(names_dated("current", "@4000000065a1b2c30a1b2c3d.s"));
+	assert_true(names_compare_dated("l.2026-01-01.9.log", "l.2026-01-01.10.log") < 0);
+	assert_true(names_compare_dated("l.2026-01-01.10.gz", "l.2026-01-01.9") > 0);
+	assert_true(names_compare_dated("l-20260109.gz", "l-20260110") < 0);
+	assert_true(names_compare_dated("l-20260101.gz", "l-20260101.1") < 0);
 }
 
 int

@@ -426,6 +426,64 @@ rotated_names_that_the_glob_matches(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* The number stands before the extension, which has it for a log's, too. */
+static void
+numbers_before_the_extension(void **state)
+{
+	struct bench *b = *state;
+
+	free(b->path);
+	b->path = name_of(b, "l.log");
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "l.log", "l.2.log");
+	append(b, "three\n");
+	move(b, "l.log", "l.1.log");
+	append(b, "four\n");
+	begin_glob(b, "*.log");
+	run_until(b, told_four);
+	move(b, "l.2.log", "l.3.log");
+	move(b, "l.1.log", "l.2.log");
+	move(b, "l.log", "l.1.log");
+	append(b, "five\n");
+	settle(b);
+	assert_told(b, "one\ntwo\nthree\nfour\nfive\n");
+	assert_string_equal(b->found.p, "l.log\n");
+	assert_int_equal(b->gaps, 0);
+}
+
+/* More than nine pieces of a day; the times tell nothing. */
+static void
+many_pieces_of_a_day(void **state)
+{
+	const struct timespec times[2] = {{1, 0}, {1, 0}};
+	struct bench *b = *state;
+	char *name, *path;
+	unsigned i;
+
+	free(b->path);
+	b->path = name_of(b, "l.log");
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	move(b, "l.log", "l.2026-01-01.8.log");
+	for (i = 9; i <= 11; i++) {
+		name = xasprintf("l.2026-01-01.%u.log", i);
+		path = name_of(b, name);
+		append_to(path, i == 9 ? "two\n" : i == 10 ? "three\n" : "four\n");
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+		free(name);
+		free(path);
+	}
+	begin(b);
+	settle(b);
+	assert_true(told_four(b));
+}
+
 static void
 is_missing(struct bench *b)
 {
@@ -1633,6 +1691,8 @@ main(void)
 	    TEST(endless_line),
 	    TEST(bytes_of_no_text),
 	    TEST(rotated_names_that_the_glob_matches),
+	    TEST(numbers_before_the_extension),
+	    TEST(many_pieces_of_a_day),
 	    TEST(replaced_by_what_is_no_file),
 	    TEST(replaced_by_a_link_to_a_secret),
 	    TEST_UNREADABLE(disk_fails_while_behind),
