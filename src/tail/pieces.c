@@ -221,14 +221,62 @@ within_order(const void *pa, const void *pb)
 	return by_time(a, b);
 }
 
-/* Some tools give each piece the next higher number: then all times say so. */
+/* Is the piece with the highest number one that we know, and another is not? */
+static bool
+begins_known(const struct tail_log *log, const struct seen *seen, size_t count)
+{
+	size_t i = 0;
+
+	while (i < count && is_known(log, &seen[i].facts))
+		i++;
+	return i > 0 && i < count;
+}
+
+/*
+ * The number in the name under which we saw f last; -1: none.  A log that a link
+ * leads to is found by its own name.
+ */
+static long
+number_of(const struct tail_log *log, const struct file *f)
+{
+	const char *slash = strrchr(f->cp.path, '/');
+	long number = -1;
+	size_t i;
+
+	for (i = 0; i < log->spot_count && number == -1; i++)
+		number = names_number(
+		    log->spots[i].name, slash == NULL ? f->cp.path : slash + 1);
+	return number;
+}
+
+/* When we saw its files last, had an older one a higher number? */
+static bool
+did_fall(const struct tail_log *log)
+{
+	const struct file *f;
+	long number, before = -1;
+
+	for (f = log->files; f != NULL; f = f->next) {
+		number = number_of(log, f);
+		if (number != -1 && number < before)
+			return true;
+		if (number != -1)
+			before = number;
+	}
+	return false;
+}
+
+/*
+ * Some tools give each piece the next higher number: then all times say so.  But
+ * times are lost in copying; what we know of the log's files tells better.
+ */
 static void
-turn_numbers(struct seen *seen, size_t count)
+turn_numbers(const struct tail_log *log, struct seen *seen, size_t count)
 {
 	struct seen swap;
 	size_t i;
 
-	if (count < 3)
+	if (count < 3 || begins_known(log, seen, count) || did_fall(log))
 		return;
 	for (i = 1; i < count; i++)
 		if (seen[i].facts.mtime_ns >= seen[i - 1].facts.mtime_ns)
@@ -257,14 +305,14 @@ find_orders(const struct pieces *p, size_t from[ORDERS], size_t end[ORDERS])
 
 /* Between pieces that are named in different ways only the times decide. */
 static void
-merge(struct pieces *p)
+merge(const struct tail_log *log, struct pieces *p)
 {
 	size_t from[ORDERS], end[ORDERS], i;
 	struct seen *merged = xcalloc(p->count, sizeof(*merged));
 	int order, next;
 
 	find_orders(p, from, end);
-	turn_numbers(p->seen + from[BY_NUMBER], end[BY_NUMBER] - from[BY_NUMBER]);
+	turn_numbers(log, p->seen + from[BY_NUMBER], end[BY_NUMBER] - from[BY_NUMBER]);
 	for (i = 0; i < p->count; i++) {
 		next = -1;
 		for (order = 0; order < ORDERS; order++)
@@ -300,7 +348,7 @@ gather_once(struct tail_log *log, struct pieces *p_r)
 		return;
 	drop_half_packed(p_r);
 	qsort(p_r->seen, p_r->count, sizeof(*p_r->seen), within_order);
-	merge(p_r);
+	merge(log, p_r);
 }
 
 void

@@ -12,12 +12,13 @@
 
 /*
  * Pieces from this index on are newer than all that we know.  Where none of
- * those is there any more, the times must tell.
+ * those is there any more, and what was read last is lost, all are: rotation
+ * took the older ones first, whatever the times say.  Else the times must tell.
  */
 static size_t
 first_unseen(const struct sight *s)
 {
-	const struct file *newest = NULL;
+	const struct file *newest = NULL, *anchor = log_anchor(s->log);
 	size_t i, behind = 0;
 
 	for (i = 0; i < s->p.count; i++) {
@@ -29,7 +30,7 @@ first_unseen(const struct sight *s)
 		newest = f;
 		behind = i + 1;
 	}
-	if (newest != NULL)
+	if (newest != NULL || (anchor != NULL && anchor->source == FILE_LOST))
 		return behind;
 	for (i = 0; i < s->p.count && !s->p.seen[i].live; i++)
 		if (s->p.seen[i].facts.mtime_ns >= s->since)

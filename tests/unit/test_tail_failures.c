@@ -567,6 +567,93 @@ replaced_by_a_link_to_a_secret(void **state)
 	free(secret);
 }
 
+/* ---- what times don't tell ----------------------------------------------------------- */
+
+/* The file name was last written to so many seconds after 1970. */
+static void
+date(const struct bench *b, const char *name, time_t seconds)
+{
+	const struct timespec times[2] = {{seconds, 0}, {seconds, 0}};
+	char *path = name_of(b, name);
+
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	free(path);
+}
+
+/* As if each piece had the next higher number; but we know what log.3 is. */
+static void
+times_rise_with_the_number(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	move(b, "log", "log.3");
+	append_name(b, "log.2", "two\n");
+	append_name(b, "log.1", "three\n");
+	append(b, "four\n");
+	date(b, "log.1", 1);
+	date(b, "log.2", 2);
+	date(b, "log.3", 3);
+	begin(b);
+	settle(b);
+	assert_true(told_four(b));
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Copied to another disk, the lowest number first; but log.2 was older than log.1. */
+static void
+times_of_copies(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.2");
+	append(b, "two\n");
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "3\n");
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log.2");
+	delete (b, "log.1");
+	delete (b, "log");
+	append_name(b, "log.4", "4\n");
+	append_name(b, "log.3", "5\n");
+	append_name(b, "log.2", "6\n");
+	date(b, "log.2", 4000000000);
+	date(b, "log.3", 4000000001);
+	date(b, "log.4", 4000000002);
+	begin(b);
+	settle(b);
+	assert_told(b, "one\ntwo\n3\n4\n5\n6\n");
+}
+
+/* The file that was read last is gone, and what came behind it has an old time. */
+static void
+old_times_behind_a_lost_file(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	b->cps[0].last_ts = clock_utc_ms();
+	delete (b, "log");
+	append_name(b, "log.1", "two\n");
+	date(b, "log.1", 1);
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_true(told_three(b));
+	assert_int_equal(b->gaps, 1);
+}
+
 /* ---- what can't be read ------------------------------------------------------------------ */
 
 static bool disk_fails;
@@ -1695,6 +1782,9 @@ main(void)
 	    TEST(many_pieces_of_a_day),
 	    TEST(replaced_by_what_is_no_file),
 	    TEST(replaced_by_a_link_to_a_secret),
+	    TEST(times_rise_with_the_number),
+	    TEST(times_of_copies),
+	    TEST(old_times_behind_a_lost_file),
 	    TEST_UNREADABLE(disk_fails_while_behind),
 	    TEST_UNREADABLE(disk_fails_at_the_start),
 	    TEST_UNREADABLE(disk_fails_at_the_rotation),
