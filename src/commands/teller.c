@@ -353,6 +353,31 @@ settle(struct telling *t, const struct extract_line *line)
 			    line->record->part[PART_CONTEXT], t->arena);
 }
 
+/*
+ * What the server wrote tells how its lines end; what was not written to its end
+ * does not.
+ */
+static void
+note_end(struct telling *t, const struct record *record, size_t offset)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+
+	if (offset + line_from(chunk, offset).len < chunk.len)
+		decoder_ended(t->log->decoder, record);
+}
+
+/* A line that no rule cares for is looked at for its end as long as few were seen. */
+static void
+look_at_end(struct telling *t, const struct unwrapped *u, size_t offset)
+{
+	struct record record;
+
+	if (!decoder_knows_ends(t->log->decoder) &&
+	    decoder_unwrapped(
+		t->log->decoder, u, t->chunk->fallback_ms, t->arena, &record) == 1)
+		note_end(t, &record, offset);
+}
+
 /* u ends at offset of the chunk. */
 static void
 take_line(struct telling *t, const struct unwrapped *u, size_t offset)
@@ -389,6 +414,7 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 		take_doubted(t, &taken, verdict, why);
 		return;
 	}
+	note_end(t, &record, offset);
 	if (log->doubt != NULL)
 		settle(t, &taken);
 	extract_line(log->extract, &taken, t->arena, &events,
@@ -422,6 +448,21 @@ look_behind_open_end(struct telling *t, const struct unwrapped *following, size_
 		t->trace->torn(t->trace->arg);
 }
 
+static void
+look_at_ends(struct telling *t, size_t offset, size_t until)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+	struct slice line;
+	struct unwrapped u;
+
+	for (; offset < until && !decoder_knows_ends(t->log->decoder);
+	     offset += line.len + 1) {
+		line = line_from(chunk, offset);
+		u = as_it_stands(t, line, offset);
+		look_at_end(t, &u, offset);
+	}
+}
+
 /* Of lines that stand in the chunk whole, those that hold a literal. */
 static void
 take_candidates(struct telling *t)
@@ -429,7 +470,7 @@ take_candidates(struct telling *t)
 	struct teller_log *log = t->log;
 	struct unwrapped u;
 	struct slice line;
-	size_t offset;
+	size_t offset, passed = 0;
 
 	scan_begin(log->scan, t->chunk->data, t->chunk->len);
 	if (log->open && scan_following(log->scan, &line, &offset) == 1) {
@@ -437,6 +478,8 @@ take_candidates(struct telling *t)
 		look_behind_open_end(t, &u, offset);
 	}
 	while (scan_next(log->scan, &line, &offset) == 1) {
+		look_at_ends(t, passed, offset);
+		passed = offset + line.len + 1;
 		u = as_it_stands(t, line, offset);
 		take_line(t, &u, offset);
 		if (log->open && scan_following(log->scan, &line, &offset) == 1) {
@@ -444,6 +487,7 @@ take_candidates(struct telling *t)
 			look_behind_open_end(t, &u, offset);
 		}
 	}
+	look_at_ends(t, passed, t->chunk->len);
 }
 
 /* Where lines come in pieces a literal may be cut too: they are joined first. */
@@ -468,6 +512,8 @@ take_pieces(struct telling *t)
 		scan_begin(log->scan, u.line.p, u.line.len);
 		if (scan_next(log->scan, &held, &at) == 1)
 			take_line(t, &u, offset);
+		else
+			look_at_end(t, &u, offset);
 	}
 }
 

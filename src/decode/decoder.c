@@ -10,12 +10,8 @@
 
 #define ESC '\033'
 #define LOOK_LINES 64 /* of a log, to find its envelope */
-
-/*
- * Do the lines end in CR LF?  They do as long as every line did; one that does
- * not shows that a CR at the end of another belonged to that line itself.
- */
-enum line_end { END_UNKNOWN, END_CRLF, END_LF };
+#define CRLF_SURE 2   /* one line could be a user's */
+#define CRLF_MOST 4
 
 struct decoder {
 	const struct pack *pack;
@@ -26,7 +22,7 @@ struct decoder {
 	enum envelope_kind envelope;
 	bool configured; /* the lines don't change it */
 	struct join *join;
-	enum line_end outer_end, inner_end;
+	int crlf; /* lines that ended in CR LF against those that did not, within CRLF_MOST */
 	int64_t last_ts;
 };
 
@@ -75,16 +71,19 @@ without_cr(struct slice line)
 	return line;
 }
 
-static struct slice
-cut_cr(enum line_end *end, struct slice line)
+void
+decoder_ended(struct decoder *d, const struct record *r)
 {
-	bool cr = line.len > 0 && line.p[line.len - 1] == '\r';
+	if (r->cr)
+		d->crlf += d->crlf < CRLF_MOST;
+	else
+		d->crlf -= d->crlf > -CRLF_MOST;
+}
 
-	if (*end == END_UNKNOWN)
-		*end = cr ? END_CRLF : END_LF;
-	else if (!cr)
-		*end = END_LF;
-	return *end == END_CRLF ? without_cr(line) : line;
+bool
+decoder_knows_ends(const struct decoder *d)
+{
+	return abs(d->crlf) == CRLF_MOST;
 }
 
 /* The length of the colour sequence at p (ESC [ numbers m), 0 if there is none. */
@@ -348,11 +347,19 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
 	return true;
 }
 
+/*
+ * A CR at the end is cut off, also where it may be of the text: what matters there
+ * is that the end is odd.  A user can make a line of any log end in CR, or in LF.
+ */
 static int
 open_line(struct decoder *d, struct slice line, const struct wrapped *w,
     int64_t fallback_ms, struct arena *a, struct record *r_r)
 {
-	return find_format(d, cut_cr(&d->inner_end, line), w, fallback_ms, a, r_r);
+	if (!find_format(d, without_cr(line), w, fallback_ms, a, r_r))
+		return 0;
+	r_r->cr = without_cr(line).len < line.len;
+	r_r->odd = r_r->cr != (d->crlf >= CRLF_SURE);
+	return 1;
 }
 
 int
@@ -378,7 +385,7 @@ bare_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct aren
 {
 	if (d->envelope == ENVELOPE_AUTO || d->envelope == ENVELOPE_SYSLOG ||
 	    (d->configured && d->envelope != ENVELOPE_NONE) ||
-	    !find_format(d, line, &bare, fallback_ms, a, r_r))
+	    !open_line(d, line, &bare, fallback_ms, a, r_r))
 		return 0;
 	d->envelope = ENVELOPE_NONE;
 	return 1;
@@ -395,7 +402,7 @@ decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct a
 		d->envelope = envelope_of(d, line, fallback_ms, a);
 	if (unwrap(d, d->envelope, line, fallback_ms, a, &w))
 		return w.partial ? 0 : open_line(d, w.inner, &w, fallback_ms, a, r_r);
-	return bare_line(d, cut_cr(&d->outer_end, line), fallback_ms, a, r_r);
+	return bare_line(d, line, fallback_ms, a, r_r);
 }
 
 bool
@@ -432,8 +439,6 @@ decoder_time_of(
 	d->coloured = before.coloured;
 	d->last_ts = before.last_ts;
 	d->envelope = before.envelope;
-	d->outer_end = before.outer_end;
-	d->inner_end = before.inner_end;
 	return ts;
 }
 

@@ -86,6 +86,13 @@ int decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms,
     struct arena *a, struct record *r_r);
 
 /*
+ * r was a line of the server's own, with its newline.  How most such lines ended
+ * tells whether a CR is of the line's end or of its text; are there enough of them?
+ */
+void decoder_ended(struct decoder *d, const struct record *r);
+bool decoder_knows_ends(const struct decoder *d);
+
+/*
  * The UTC ms of the newest line so far, INT64_MIN where there was none; and the
  * same from the last run, to tell the two hours of an autumn night apart.
  */

@@ -157,6 +157,9 @@ collect(struct collecting *c, const struct pattern *p, struct slice text)
 			continue;
 		out->name = pc->name;
 		out->open = raw && to == text.len && pc->type == CAPTURE_DEVICE_ID;
+		/* It may go on with the CR, or in the next line: half a device is none. */
+		if (out->open && c->record->odd)
+			continue;
 		if (!capture_decode(pc->type, (struct slice){text.p + from, to - from},
 			c->m->server_name, raw, c->arena, &out->value))
 			return false;

@@ -582,42 +582,50 @@ logfmt_first_of_two_counts(void **state)
 
 /* ---- line ends and envelopes ------------------------------------------------ */
 
+#define HOBBIT "Logging in user @erin:example.org on device HOBBIT"
+
+/* A line that is done with, and how it ended. */
+static void
+assert_end(struct fixture *x, const char *line, bool cr, bool odd)
+{
+	assert_int_equal(feed(x, x->synapse, line), 1);
+	assert_slice(x->r.part[PART_MESSAGE], HOBBIT);
+	assert_int_equal(x->r.cr, cr);
+	assert_int_equal(x->r.odd, odd);
+	decoder_ended(x->synapse, &x->r);
+}
+
 static void
 crlf_is_cut(void **state)
 {
 	struct fixture *x = *state;
 
-	assert_int_equal(feed(x, x->synapse, TEXT "\r"), 1);
-	assert_slice(x->r.part[PART_MESSAGE],
-	    "Logging in user @erin:example.org on device HOBBIT");
+	/* Reading may begin at a line that a user made end in CR. */
+	assert_end(x, TEXT "\r", true, true);
+	assert_end(x, TEXT "\r", true, true);
+	assert_end(x, TEXT "\r", true, false);
 	assert_int_equal(feed(x, x->synapse, "\r"), 0);
 	assert_int_equal(feed(x, x->synapse, TEXT "\r\r"), 1);
-	assert_slice(x->r.part[PART_MESSAGE],
-	    "Logging in user @erin:example.org on device HOBBIT\r");
+	assert_slice(x->r.part[PART_MESSAGE], HOBBIT "\r");
 }
 
 static void
-cr_of_one_line_is_its_own(void **state)
+an_odd_line_is_alone_with_it(void **state)
 {
 	struct fixture *x = *state;
+	unsigned i;
 
-	assert_int_equal(feed(x, x->synapse, TEXT), 1);
-	assert_int_equal(feed(x, x->synapse, TEXT "\r"), 1);
-	assert_slice(x->r.part[PART_MESSAGE],
-	    "Logging in user @erin:example.org on device HOBBIT\r");
-}
-
-/* Reading may begin at a line that a user made end in CR. */
-static void
-crlf_is_disproved_by_one_line(void **state)
-{
-	struct fixture *x = *state;
-
-	assert_int_equal(feed(x, x->synapse, TEXT "\r"), 1);
-	assert_int_equal(feed(x, x->synapse, ""), 0);
-	assert_int_equal(feed(x, x->synapse, TEXT "\r"), 1);
-	assert_slice(x->r.part[PART_MESSAGE],
-	    "Logging in user @erin:example.org on device HOBBIT\r");
+	for (i = 0; i < 9; i++)
+		assert_end(x, TEXT, false, false);
+	assert_true(decoder_knows_ends(x->synapse));
+	assert_end(x, TEXT "\r", true, true);
+	assert_end(x, TEXT, false, false);
+	for (i = 0; i < 9; i++)
+		assert_end(x, TEXT "\r", true, i < 6);
+	assert_true(decoder_knows_ends(x->synapse));
+	assert_end(x, TEXT, false, true);
+	assert_false(decoder_knows_ends(x->synapse));
+	assert_end(x, TEXT "\r", true, false);
 }
 
 #define DOCKER(text) "{\"log\":\"" text "\\n\",\"stream\":\"stderr\"," DOCKER_TIME "}"
@@ -671,10 +679,6 @@ docker_piece_is_no_record(void **state)
 	    feed(x, x->synapse,
 		"{\"log\":\"" TEXT "\",\"stream\":\"stderr\"," DOCKER_TIME "}"),
 	    0);
-	/* Nor does it tell how lines end. */
-	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT "\\r")), 1);
-	assert_slice(x->r.part[PART_MESSAGE],
-	    "Logging in user @erin:example.org on device HOBBIT");
 }
 
 /* A user's text on a line of its own must not pass for what Docker would write. */
@@ -1145,8 +1149,7 @@ main(void)
 	    test(logfmt_that_is_no_record),
 	    test(logfmt_first_of_two_counts),
 	    test(crlf_is_cut),
-	    test(cr_of_one_line_is_its_own),
-	    test(crlf_is_disproved_by_one_line),
+	    test(an_odd_line_is_alone_with_it),
 	    test(docker_around_text),
 	    test(docker_around_json),
 	    test(docker_piece_is_no_record),

@@ -491,6 +491,100 @@ envelopes_are_no_user_s_bytes(void **state)
 	pack = usual;
 }
 
+/* ---- the ends of lines ----------------------------------------------------------- */
+
+#define ENTER(device) "R5 log INFO enter @a:example.org on " device
+#define DONE "R5 log INFO done login"
+#define LOGIN_CRLF(device) ENTER(device) "\r\n" DONE "\r\n"
+#define LOGIN_LF(device) ENTER(device) "\n" DONE "\n"
+#define CRLF_LINES                                                                       \
+	"R1 log INFO one\r\nR1 log INFO two\r\nR1 log INFO three\r\nR1 log INFO four\r\n"
+#define LF_LINES "R1 log INFO one\nR1 log INFO two\nR1 log INFO three\nR1 log INFO four\n"
+#define TOLD(device) "{\"user_id\":\"@a:example.org\",\"device_id\":\"" device "\"}\n"
+#define NO_DEVICE "{\"user_id\":\"@a:example.org\"}\n"
+
+/* What lines tell, whole or line by line. */
+static void
+assert_contents(const char *lines, const char *want)
+{
+	const struct buf b = {.p = (char *)(uintptr_t)lines, .len = strlen(lines)};
+	struct buf got = {0};
+	struct teller_run r;
+	size_t from, i;
+	int cut;
+
+	for (cut = 0; cut < 2; cut++) {
+		begin(&r);
+		for (i = from = 0; i < b.len; i++)
+			if (i + 1 == b.len || (cut == 1 && b.p[i] == '\n')) {
+				take_part(&r, &b, from, i + 1, false);
+				from = i + 1;
+			}
+		buf_reset(&got);
+		add_contents(&got, &r);
+		assert_string_equal(got.p, want);
+		end(&r);
+	}
+	buf_free(&got);
+}
+
+/* One line of another end, or of none, changes nothing for those behind it. */
+static void
+ends_of_lines(void **state)
+{
+	(void)state;
+	assert_contents(CRLF_LINES LOGIN_CRLF("A"), TOLD("A"));
+	assert_contents(CRLF_LINES DONE "\n" LOGIN_CRLF("A"), TOLD("A"));
+	/* A newline in a device, with a line behind it that looks genuine. */
+	assert_contents(CRLF_LINES ENTER("A") "\nR6 log INFO x\r\n" DONE
+					      "\r\n" LOGIN_CRLF("B"),
+	    NO_DEVICE TOLD("B"));
+	/* A CR in one, also where reading begins. */
+	assert_contents(LF_LINES LOGIN_LF("A\r") LOGIN_LF("B"), NO_DEVICE TOLD("B"));
+	assert_contents(LOGIN_LF("A\r") LOGIN_LF("B"), NO_DEVICE TOLD("B"));
+	/* The server is set up in another way. */
+	assert_contents(LF_LINES LOGIN_CRLF("A") CRLF_LINES CRLF_LINES LOGIN_CRLF("B"),
+	    NO_DEVICE TOLD("B"));
+}
+
+/* So in envelopes, where a container has a terminal. */
+static void
+ends_of_wrapped_lines(void **state)
+{
+	(void)state;
+	assert_contents(CRI("F", "R1 log INFO one\r") CRI("F", "R1 log INFO two\r")
+			    CRI("P", "R5 log INFO enter @a:example.org ")
+				CRI("F", "on A\r") CRI("F", DONE "\r"),
+	    TOLD("A"));
+	assert_contents(CRI("P", "R5 log INFO enter @a:example.org ") CRI("F", "on A\r")
+			    CRI("F", DONE),
+	    NO_DEVICE);
+}
+
+/* What a file ends with, without a newline, says nothing of how lines end. */
+static void
+a_line_without_an_end(void **state)
+{
+	static const char half[] = DONE, lines[] = LOGIN_CRLF("A");
+	struct buf b = {.p = (char *)(uintptr_t)CRLF_LINES, .len = strlen(CRLF_LINES)};
+	struct buf got = {0};
+	struct teller_run r;
+	unsigned i;
+
+	(void)state;
+	begin(&r);
+	take_part(&r, &b, 0, b.len, false);
+	b = (struct buf){.p = (char *)(uintptr_t)half, .len = strlen(half)};
+	for (i = 0; i < 9; i++)
+		take_part(&r, &b, 0, b.len, false);
+	b = (struct buf){.p = (char *)(uintptr_t)lines, .len = strlen(lines)};
+	take_part(&r, &b, 0, b.len, false);
+	add_contents(&got, &r);
+	assert_string_equal(got.p, TOLD("A"));
+	buf_free(&got);
+	end(&r);
+}
+
 int
 main(void)
 {
@@ -503,6 +597,9 @@ main(void)
 	    cmocka_unit_test(a_piece_in_the_file_before),
 	    cmocka_unit_test(a_request_behind_a_piece),
 	    cmocka_unit_test(envelopes_are_no_user_s_bytes),
+	    cmocka_unit_test(ends_of_lines),
+	    cmocka_unit_test(ends_of_wrapped_lines),
+	    cmocka_unit_test(a_line_without_an_end),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
