@@ -299,15 +299,32 @@ is_carrier(const struct doubt *d, const struct record *r)
 	    r->part[PART_CONTEXT], (struct slice){d->carrier.p, d->carrier.len});
 }
 
+/*
+ * Does a line's time show whether it can be true?  Not beside the number that only
+ * the server knows, and not where the log was read before the time that stands in
+ * it: there the clock was set back.
+ */
+static bool
+time_shows(const struct doubt *d, const struct record *r)
+{
+	return d->zone && r->ts_of_line && !(d->carrier_numbered && is_carrier(d, r)) &&
+	    d->read_at >= d->zone_ts - FUTURE_MS;
+}
+
+static bool
+lies_before(const struct doubt *d, const struct record *r)
+{
+	return time_shows(d, r) && r->ts < d->zone_ts - BACK_MS;
+}
+
 /* What in a record can't be true; NULL if nothing. */
 static const char *
 contradiction(
     const struct doubt *d, const struct record *r, const struct request *q, bool other)
 {
-	if (d->zone && r->ts_of_line && r->ts < d->zone_ts - BACK_MS)
+	if (lies_before(d, r))
 		return "its time lies before that of the line that carried it";
-	if (d->zone && r->ts_of_line && d->read_at >= d->zone_ts - FUTURE_MS &&
-	    r->ts > d->read_at + FUTURE_MS)
+	if (time_shows(d, r) && r->ts > d->read_at + FUTURE_MS)
 		return "its time was still to come when the log was written";
 	if (!q->numbered || d->newest == 0)
 		return NULL;
@@ -405,6 +422,8 @@ outlive_zone(struct doubt *d, const struct doubt_line *line)
 	d->beyond = line->begin > d->zone_end;
 	if (line->end > d->zone_last || (d->beyond && d->pack->request == NULL))
 		d->zone = false;
+	if (d->read_at < d->zone_read_at)
+		d->zone_read_at = d->read_at; /* the clock was set back */
 	if (d->read_at != INT64_MIN && d->zone_read_at != INT64_MIN &&
 	    d->read_at - d->zone_read_at >= STALE_MS)
 		d->zone = false;
@@ -460,9 +479,9 @@ in_order(struct doubt *d, const struct record *r, const struct request *q, bool 
 		d->grace--;
 	else if (d->grace == 1 && r->ts >= d->first_ts + CALM_MS)
 		d->zone = false;
-	else if (d->grace == 0 && d->guesses <= GUESSES && d->orderly >= ORDERLY &&
+	else if (d->grace == 0 && d->orderly >= ORDERLY &&
 	    (!numbered || d->beyond || age >= ORDERLY_MS))
-		d->zone = false;
+		end_of_carrier(d);
 }
 
 /* A request begins with a line that is held. */
@@ -539,13 +558,28 @@ judge_in_zone(struct doubt *d, const struct record *r, const struct request *q,
 	return DOUBT_HELD;
 }
 
+/*
+ * The clock may have been set back.  Where a log is read long after it was written
+ * nothing but its lines can show that, by going on in order at the new time; until
+ * they do, this is a text that tries numbers.
+ */
+static void
+go_back(struct doubt *d, const struct record *r)
+{
+	d->zone_ts = d->first_ts = r->ts;
+	d->guesses += GUESSES + 1;
+}
+
 /* Outside of any zone one contradiction is odd; many of them are a server begun anew. */
 static enum doubt_verdict
-contradicted(struct doubt *d, const struct request *q, bool closing)
+contradicted(
+    struct doubt *d, const struct record *r, const struct request *q, bool closing)
 {
 	if (d->zone) {
 		fate_of(d, d->serial)->betrayed = true;
 		guessed(d, closing);
+		if (lies_before(d, r) && d->read_at - d->zone_ts >= STALE_MS)
+			go_back(d, r);
 	} else if ((d->contradictions += 2) >= GIVE_UP) {
 		doubt_reset(d);
 		learn(d, q, closing);
@@ -614,7 +648,7 @@ doubt_line(struct doubt *d, const struct doubt_line *line, const char **why_r)
 	outlive_zone(d, line);
 	*why_r = contradiction(d, r, &q, closing && other_method(&q, matches, count));
 	if (*why_r != NULL)
-		return contradicted(d, &q, closing);
+		return contradicted(d, r, &q, closing);
 	if (sequel(d, line, why_r))
 		return DOUBT_HELD;
 	if (d->zone)

@@ -96,16 +96,16 @@ tear_down(void **state)
 	return 0;
 }
 
-/* What was written is read, at the scene's time. */
+/* What was written is read, ms after the scene's time. */
 static void
-look(struct scene *s)
+look_later(struct scene *s, int64_t ms)
 {
 	const struct teller_chunk c = {
 	    .file = 7,
 	    .offset = s->offset,
 	    .data = s->text.p,
 	    .len = s->text.len,
-	    .fallback_ms = NOON + s->now,
+	    .fallback_ms = NOON + s->now + ms,
 	};
 
 	if (s->text.len == 0)
@@ -113,6 +113,12 @@ look(struct scene *s)
 	teller_chunk(s->log, &c, s->arena, &s->events, NULL);
 	s->offset += s->text.len;
 	buf_reset(&s->text);
+}
+
+static void
+look(struct scene *s)
+{
+	look_later(s, 0);
 }
 
 /* A line of the request METHOD-number, or of other work where method has a hyphen. */
@@ -385,6 +391,191 @@ what_is_to_come_was_not_written(void **state)
 	end(&s);
 }
 
+/* Logins of count requests from first on, a tenth of a second each. */
+static void
+logins(struct scene *s, int first, int count, const char *user)
+{
+	for (; count > 0; count--) {
+		s->now += 100;
+		login(s, first++, user);
+	}
+}
+
+/* The clock is set within a request with a text: its number ends it at any time. */
+static void
+a_request_ends_at_any_time(void **state)
+{
+	static const int64_t steps[] = {-65000, -3600000, 3600000};
+	struct scene s;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		begin(&s);
+		s.now += 7200000;
+		line(&s, "POST", 1001, "refused x");
+		s.now += steps[i];
+		line(&s, "POST", 1001, "done 0.010 POST register");
+		logins(&s, 1002, 20, "ada");
+		/* By a file that is not younger than the text, where lines are. */
+		look_later(&s, steps[i] > 0 ? -steps[i] : 5000);
+		assert_int_equal(told(&s, "ada", false), 20);
+		end(&s);
+	}
+}
+
+/* The time of the reading shows that it was set, before that request ends. */
+static void
+a_clock_is_set_back_while_a_log_is_followed(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	look(&s);
+	s.now -= 30000;
+	requests(&s, 1002, 1020);
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	login(&s, 1021, "ada");
+	look(&s);
+	assert_int_equal(told(&s, "ada", false), 1);
+	assert_int_equal(told(&s, "ada", true), 0);
+	end(&s);
+}
+
+/* So does the log itself, where it is read later: it goes on in order. */
+static void
+a_clock_was_set_back(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	s.now -= 30000;
+	requests(&s, 1002, 1010);
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	requests(&s, 1011, 1040);
+	login(&s, 1041, "ada");
+	look_later(&s, 3600000);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* A text is not believed for times that have been, as many as it has of them. */
+static void
+what_has_been_is_not_written_again(void **state)
+{
+	struct scene s;
+	int64_t now;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	now = s.now;
+	s.now -= 30000;
+	requests(&s, 1002, 1060);
+	logins(&s, 1061, 10, "victim");
+	s.now = now;
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look(&s);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* Read later, one that goes back ends no doubt by a number that it may have hit. */
+static void
+a_text_that_goes_back_does_not_hit(void **state)
+{
+	struct scene s;
+	int64_t now;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1002, "started");
+	line(&s, "POST", 1001, "refused x");
+	now = s.now;
+	s.now -= 30000;
+	line(&s, "POST", 1005, "done 0.010 POST register");
+	line(&s, "POST", 1002, "done 0.010 POST gone @victim:example.org");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	logins(&s, 1006, 10, "victim");
+	s.now = now;
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	look_later(&s, 3600000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* Going back for each of its lines, it never is in order. */
+static void
+a_text_that_goes_back_again_and_again(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	line(&s, "POST", 1001, "done 0.010 POST register");
+	line(&s, "POST", 1002, "refused x");
+	for (n = 0; n < 100; n++) {
+		s.now -= 2000 - 100 * (n % 10);
+		line(&s, "GET", 1003 + n, "done 0.050 GET page");
+	}
+	line(&s, "POST", 1002, "done 0.010 POST register");
+	s.now += 3000;
+	login(&s, 1110, "victim");
+	look_later(&s, 3600000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	end(&s);
+}
+
+/* A server is killed behind a text with tries: the log goes on in order behind it. */
+static void
+tries_without_an_end(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	line(&s, "POST", 1001, "refused x");
+	for (n = 950; n < 1000; n++)
+		line(&s, "POST", n, "done 0.010 POST register");
+	requests(&s, 1002, 1012);
+	login(&s, 1013, "victim");
+	requests(&s, 1014, 1040);
+	login(&s, 1041, "ada");
+	look_later(&s, 3600000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "ada", false), 1);
+	end(&s);
+}
+
+/* A minute is a minute, whatever the clock says. */
+static void
+a_zone_grows_old_by_a_clock_that_is_set(void **state)
+{
+	struct scene s;
+	int n;
+
+	(void)state;
+	begin(&s);
+	s.now += 7200000;
+	line(&s, "POST", 1001, "refused x");
+	look(&s);
+	s.now -= 3600000;
+	for (n = 1002; n < 1022; n++) {
+		s.now += 10000;
+		login(&s, n, n < 1012 ? "ben" : "ada");
+		look(&s);
+	}
+	assert_int_equal(told(&s, "ada", false), 10);
+	end(&s);
+}
+
 /* Requests side by side: one that began behind the text's line is told as well. */
 static void
 neighbours_are_told(void **state)
@@ -600,6 +791,26 @@ a_second_sequel_betrays_the_first(void **state)
 	assert_int_equal(told(&s, "ada", false), 1);
 	/* In the order of the log. */
 	assert_non_null(strstr(s.events.first->content, "victim"));
+	end(&s);
+}
+
+/* All lines have one context here: it exempts none from having its time. */
+static void
+a_time_that_has_been_betrays(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_with(&s, lines);
+	s.now += 5000;
+	act(&s, "made", "mallory");
+	s.now -= 3000;
+	act(&s, "ready", "mallory");
+	s.now += 3000;
+	act(&s, "login", "victim");
+	wait_for(&s, 11000);
+	assert_int_equal(told(&s, "victim", false), 0);
+	assert_int_equal(told(&s, "victim", true), 1);
 	end(&s);
 }
 
@@ -917,6 +1128,14 @@ main(void)
 	    cmocka_unit_test(requests_end_the_zone_of_other_work),
 	    cmocka_unit_test(a_zone_grows_old),
 	    cmocka_unit_test(what_is_to_come_was_not_written),
+	    cmocka_unit_test(a_request_ends_at_any_time),
+	    cmocka_unit_test(a_clock_is_set_back_while_a_log_is_followed),
+	    cmocka_unit_test(a_clock_was_set_back),
+	    cmocka_unit_test(what_has_been_is_not_written_again),
+	    cmocka_unit_test(a_text_that_goes_back_does_not_hit),
+	    cmocka_unit_test(a_text_that_goes_back_again_and_again),
+	    cmocka_unit_test(tries_without_an_end),
+	    cmocka_unit_test(a_zone_grows_old_by_a_clock_that_is_set),
 	    cmocka_unit_test(neighbours_are_told),
 	    cmocka_unit_test(length_ends_a_bounded_zone),
 	    cmocka_unit_test(a_bound_counts_characters),
@@ -926,6 +1145,7 @@ main(void)
 	    cmocka_unit_test(a_forged_copy_clears_nothing),
 	    cmocka_unit_test(what_follows_the_sequel_is_told),
 	    cmocka_unit_test(a_second_sequel_betrays_the_first),
+	    cmocka_unit_test(a_time_that_has_been_betrays),
 	    cmocka_unit_test(another_s_sequel_is_none),
 	    cmocka_unit_test(two_texts_side_by_side),
 	    cmocka_unit_test(a_text_while_another_is_pending),
