@@ -10,9 +10,6 @@
 #include "decode/timestamp.h"
 
 #define DOCKER_DEPTH 4 /* attrs is an object of strings */
-#define DOCKER_HEAD "{\"log\":\""
-#define DOCKER_TAIL "\",\"stream\":\""
-#define DOCKER_TAIL_REACH 256 /* it is looked for in so many bytes at the line's end */
 #define DOCKER_PIECE                                                                     \
 	(16 * 1024) /* but for the last of a line, or of a container's life */
 #define PRI_MAX 191
@@ -125,34 +122,68 @@ open_docker(struct slice line, struct arena *a, struct wrapped *w_r)
 	return opened;
 }
 
-/*
- * The end of the log's string in a line as Docker itself writes it; NULL in any
- * other.  Within the string a quote stands behind a backslash, so that the tail
- * found is never a user's.
- */
 static const char *
-docker_text_end(struct slice line)
+skip_blanks(const char *p, const char *end)
 {
-	const size_t head = strlen(DOCKER_HEAD);
-	size_t reach;
-
-	if (!slice_starts(line, DOCKER_HEAD))
-		return NULL;
-	reach = line.len - head < DOCKER_TAIL_REACH ? line.len - head : DOCKER_TAIL_REACH;
-	return memmem(line.p + line.len - reach, reach, DOCKER_TAIL, strlen(DOCKER_TAIL));
+	while (p < end && (*p == ' ' || *p == '\t'))
+		p++;
+	return p;
 }
 
-/* Whether the text before end, which is JSON, ends in a newline. */
-static bool
-ends_in_newline(const char *begin, const char *end)
+const char *
+envelope_json_value(struct slice line, const char *key)
 {
-	const char *p;
+	const char *p = line.p, *end = line.p + line.len;
 
-	if (end - begin < 2 || end[-1] != 'n')
-		return false;
-	for (p = end - 1; p > begin && p[-1] == '\\'; p--)
-		;
-	return (end - 1 - p) % 2 == 1;
+	while ((p = memmem(p, (size_t)(end - p), key, strlen(key))) != NULL) {
+		p = skip_blanks(p + strlen(key), end);
+		if (p < end && *p == ':')
+			return skip_blanks(p + 1, end);
+	}
+	return NULL;
+}
+
+/* Whether an odd number of backslashes stands before p. */
+static bool
+is_escaped(const char *begin, const char *p)
+{
+	const char *first = p;
+
+	while (first > begin && first[-1] == '\\')
+		first--;
+	return (p - first) % 2 == 1;
+}
+
+const char *
+envelope_json_end(const char *p, const char *end)
+{
+	const char *quote = p;
+
+	while ((quote = memchr(quote, '"', (size_t)(end - quote))) != NULL &&
+	    is_escaped(p, quote))
+		quote++;
+	return quote;
+}
+
+/* The inside of the log's string; {NULL, 0} where it has none, or no end. */
+static struct slice
+docker_text(struct slice line)
+{
+	const char *p = envelope_json_value(line, "\"log\""), *end = line.p + line.len;
+
+	if (p == NULL || p == end || *p++ != '"')
+		return (struct slice){NULL, 0};
+	end = envelope_json_end(p, end);
+	return end == NULL ? (struct slice){NULL, 0}
+			   : (struct slice){p, (size_t)(end - p)};
+}
+
+/* Whether the text, which is JSON, ends in a newline. */
+static bool
+ends_in_newline(struct slice text)
+{
+	return text.len >= 2 && text.p[text.len - 1] == 'n' &&
+	    is_escaped(text.p, text.p + text.len - 1);
 }
 
 /* Two escapes may be one character, and count as none. */
@@ -509,28 +540,25 @@ envelope_ends_line(enum envelope_kind kind, struct slice line)
 {
 	struct cursor c = {line.p, line.p + line.len};
 	struct slice time;
-	const char *end;
 	uint64_t stream;
 	bool partial;
 
 	if (kind == ENVELOPE_CRI)
 		return take_cri_head(&c, &time, &stream, &partial) && !partial;
-	end = kind == ENVELOPE_DOCKER_JSON ? docker_text_end(line) : NULL;
-	return end != NULL && ends_in_newline(line.p + strlen(DOCKER_HEAD), end);
+	return kind == ENVELOPE_DOCKER_JSON && ends_in_newline(docker_text(line));
 }
 
 size_t
 envelope_least(enum envelope_kind kind, struct slice line)
 {
 	struct wrapped w;
-	const char *end;
+	struct slice text;
 
 	switch (kind) {
 	case ENVELOPE_DOCKER_JSON:
-		end = docker_text_end(line);
-		return end == NULL
-		    ? 0
-		    : envelope_least_json(line.p + strlen(DOCKER_HEAD), end);
+		text = docker_text(line);
+		return text.p == NULL ? 0
+				      : envelope_least_json(text.p, text.p + text.len);
 	case ENVELOPE_CRI:
 		return open_cri(line, &w) ? utf8_length(w.inner) : 0;
 	case ENVELOPE_SYSLOG:

@@ -77,6 +77,14 @@ size_t envelope_least(enum envelope_kind kind, struct slice line);
 /* envelope_journal.c: the same for entries of the journal. */
 bool envelope_open_journal(struct slice line, struct arena *a, struct wrapped *w_r);
 size_t envelope_least_journal(struct slice line);
+/*
+ * Where the value of a quoted key begins in the text of an object, NULL where it has
+ * none.  Within a string a quote stands behind a backslash, so that the key found is
+ * never a user's.
+ */
+const char *envelope_json_value(struct slice line, const char *key);
+/* The quote that ends a string, p behind the one that begins it; NULL: it has no end. */
+const char *envelope_json_end(const char *p, const char *end);
 /* The characters of the inside of a JSON string, at least. */
 size_t envelope_least_json(const char *p, const char *end);
 

@@ -16,7 +16,6 @@
 
 #define JOURNAL_DEPTH 4 /* an object of arrays of arrays of bytes */
 #define TIME_KEY "__REALTIME_TIMESTAMP"
-#define MESSAGE_KEY "\"MESSAGE\":"
 
 /* The bytes that the array v is; {NULL, 0} if it is none of bytes. */
 static struct slice
@@ -197,25 +196,16 @@ least_of_bytes(const char *p, const char *end)
 	return n + ((byte & 0xc0) != 0x80);
 }
 
-/*
- * Within a string a quote stands behind a backslash, so that the key found is
- * never a user's.
- */
 size_t
 envelope_least_journal(struct slice line)
 {
-	const char *p = memmem(line.p, line.len, MESSAGE_KEY, strlen(MESSAGE_KEY));
+	const char *p = envelope_json_value(line, "\"MESSAGE\"");
 	const char *end = line.p + line.len, *quote;
 
-	if (p == NULL)
-		return 0;
-	p += strlen(MESSAGE_KEY);
-	if (p == end || (*p != '"' && *p != '['))
+	if (p == NULL || p == end || (*p != '"' && *p != '['))
 		return 0;
 	if (*p++ == '[')
 		return least_of_bytes(p, end);
-	for (quote = p; quote < end && *quote != '"'; quote++)
-		if (*quote == '\\' && end - quote > 1)
-			quote++;
-	return envelope_least_json(p, quote);
+	quote = envelope_json_end(p, end);
+	return envelope_least_json(p, quote == NULL ? end : quote);
 }

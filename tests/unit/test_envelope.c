@@ -93,6 +93,7 @@ only_one_newline_is_docker_s(void **state)
 	assert_int_equal(inner.len, 0);
 }
 
+#define ENTRY(fields) "{\"__REALTIME_TIMESTAMP\":\"1795428044795123\"," fields "}"
 #define PIECE(text) "{\"log\":\"" text "\",\"stream\":\"stdout\"," TIME "}"
 
 /* The daemon cuts at 16 KiB, and may cut a user's text: it must not pass for a whole line. */
@@ -184,6 +185,43 @@ least_characters(void **state)
 	assert_int_equal(envelope_least(ENVELOPE_DOCKER_JSON,
 			     slice_of(PIECE("\xc3\xa9\\u2028\\ud83d\\ude00\\n"))),
 	    3);
+}
+
+/* Whatever stands around the text, and in which order. */
+static void
+least_characters_of_any_object(void **state)
+{
+	static const struct {
+		enum envelope_kind kind;
+		const char *line;
+		size_t least;
+		bool ends;
+	} cases[] = {
+	    {ENVELOPE_DOCKER_JSON, PIECE("abc\\n"), 4, true},
+	    {ENVELOPE_DOCKER_JSON, PIECE("abc\\\\n"), 5, false},
+	    {ENVELOPE_DOCKER_JSON, PIECE("a\\\"log\\\":\\\"\\n"), 9, true},
+	    {ENVELOPE_DOCKER_JSON,
+		"{\"stream\": \"stdout\", \"log\": \"abc\\n\", " TIME "}", 4, true},
+	    {ENVELOPE_DOCKER_JSON, "{\"log\":\"abc\\n", 0, false},
+	    {ENVELOPE_JOURNAL, ENTRY("\"MESSAGE\" : \"abc\""), 3, false},
+	    {ENVELOPE_JOURNAL, ENTRY("\"A\":\"MESSAGE\",\"MESSAGE\": [97,98]"), 2, false},
+	};
+	const char *labels = arena_printf(*state,
+	    "{\"log\":\"abc\\n\",\"stream\":\"stdout\",\"attrs\":{\"x\":\"%0999d\"}," TIME
+	    "}",
+	    0);
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slice line = slice_of(cases[i].line);
+
+		if (envelope_least(cases[i].kind, line) != cases[i].least ||
+		    envelope_ends_line(cases[i].kind, line) != cases[i].ends)
+			fail_msg("%s: %zu", cases[i].line,
+			    envelope_least(cases[i].kind, line));
+	}
+	assert_int_equal(envelope_least(ENVELOPE_DOCKER_JSON, slice_of(labels)), 4);
+	assert_true(envelope_ends_line(ENVELOPE_DOCKER_JSON, slice_of(labels)));
 }
 
 /* ---- CRI ------------------------------------------------------------------------ */
@@ -537,8 +575,6 @@ no_envelope_never_opens(void **state)
 
 /* ---- the journal ----------------------------------------------------------------- */
 
-#define ENTRY(fields) "{\"__REALTIME_TIMESTAMP\":\"1795428044795123\"," fields "}"
-
 static bool
 open_entry(struct arena *a, const char *line, struct wrapped *w_r)
 {
@@ -711,6 +747,7 @@ main(void)
 	    cmocka_unit_test(nothing_may_stand_behind_it),
 	    cmocka_unit_test(what_looks_like_the_tail_is_not),
 	    cmocka_unit_test(least_characters),
+	    cmocka_unit_test(least_characters_of_any_object),
 	    cmocka_unit_test(cri_line),
 	    cmocka_unit_test(what_is_no_cri_line),
 	    cmocka_unit_test(syslog_lines),
