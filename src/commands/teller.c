@@ -309,6 +309,11 @@ judge(
 	enum doubt_verdict verdict;
 	uint64_t forged;
 
+	if (line->record->rest) {
+		*why_r = "it stands behind a line as long as those that are cut, and may "
+			 "be the rest of it";
+		return DOUBT_HELD;
+	}
 	if (log->doubt == NULL && line->record->format->forgeable)
 		log->doubt = doubt_new(log->pack);
 	if (log->doubt == NULL)

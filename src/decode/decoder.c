@@ -5,6 +5,7 @@
 
 #include "base/zone.h"
 #include "decode/format.h"
+#include "decode/rest.h"
 #include "decode/timestamp.h"
 #include "pack/pack.h"
 
@@ -22,6 +23,7 @@ struct decoder {
 	enum envelope_kind envelope;
 	bool configured; /* the lines don't change it */
 	struct join *join;
+	struct rest rest;
 	int crlf; /* lines that ended in CR LF against those that did not, within CRLF_MOST */
 	int64_t last_ts;
 };
@@ -296,7 +298,7 @@ decoder_cut(const struct decoder *d, struct slice lines)
 
 	if (!envelope_cuts(d->envelope))
 		return false;
-	if (join_waits(d->join))
+	if (d->envelope == ENVELOPE_SYSLOG ? rest_waits(&d->rest) : join_waits(d->join))
 		return true;
 	for (; p < end; p = newline + 1) {
 		newline = memchr(p, '\n', (size_t)(end - p));
@@ -309,9 +311,9 @@ decoder_cut(const struct decoder *d, struct slice lines)
 	return false;
 }
 
-/* Would it be a record by itself?  Nothing is remembered of it. */
-static bool
-is_record(
+/* What it would be a record of by itself, or NULL.  Nothing is remembered of it. */
+static const struct pack_format *
+format_of(
     struct decoder *d, const struct wrapped *w, int64_t fallback_ms, struct arena *a)
 {
 	const struct decoder before = *d;
@@ -321,7 +323,36 @@ is_record(
 	d->kind = before.kind;
 	d->coloured = before.coloured;
 	d->last_ts = before.last_ts;
-	return is;
+	return is ? record.format : NULL;
+}
+
+static bool
+join_piece(struct decoder *d, const struct wrapped *w, struct line_place at,
+    int64_t fallback_ms, struct arena *a, struct unwrapped *u_r)
+{
+	bool joined;
+
+	/* The rest of a line with a user's words, or a line behind half a one? */
+	if (join_paused(d->join, w) && format_of(d, w, fallback_ms, a) != NULL)
+		join_pass(d->join, w->stream);
+	return join_take(d->join, w, at, &u_r->line, &u_r->place, &joined);
+}
+
+/* Of syslog.  Half an object is none, so that one was not cut; but a rest can be one. */
+static void
+take_message(struct decoder *d, const struct wrapped *w, int64_t fallback_ms,
+    struct arena *a, struct unwrapped *u_r)
+{
+	const struct pack_format *f;
+
+	u_r->line = w->inner;
+	u_r->rest = rest_take(&d->rest, w->writer, w->ms);
+	if (!rest_cut_at(w->inner.len))
+		return;
+	f = u_r->rest ? NULL : format_of(d, w, fallback_ms, a);
+	u_r->cut = f == NULL || f->kind != FORMAT_JSON;
+	if (u_r->cut)
+		rest_cut(&d->rest, w->writer, w->ms);
 }
 
 bool
@@ -329,17 +360,16 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
     int64_t fallback_ms, struct arena *a, struct unwrapped *u_r)
 {
 	struct wrapped w;
-	bool joined;
 
 	*u_r = (struct unwrapped){.line = line, .place = at, .ms = INT64_MIN};
 	if (!envelope_cuts(d->envelope) ||
 	    !unwrap(d, d->envelope, plain_line(line), fallback_ms, a, &w))
 		return true;
-	/* The rest of a line with a user's words, or a line behind half a one? */
-	if (join_paused(d->join, &w) && is_record(d, &w, fallback_ms, a))
-		join_pass(d->join, w.stream);
-	if (!join_take(d->join, &w, at, &u_r->line, &u_r->place, &joined))
+	if (d->envelope == ENVELOPE_SYSLOG) {
+		take_message(d, &w, fallback_ms, a, u_r);
+	} else if (!join_piece(d, &w, at, fallback_ms, a, u_r)) {
 		return false;
+	}
 	u_r->ms = w.ms;
 	u_r->wrapped = true;
 	u_r->fields = w.fields;
@@ -371,7 +401,11 @@ decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fallback
 
 	if (!u->wrapped)
 		return decoder_line(d, u->line, fallback_ms, a, r_r);
-	return open_line(d, u->line, &w, fallback_ms, a, r_r);
+	if (!open_line(d, u->line, &w, fallback_ms, a, r_r))
+		return 0;
+	r_r->odd |= u->cut;
+	r_r->rest = u->rest;
+	return 1;
 }
 
 /*

@@ -51,6 +51,8 @@ struct unwrapped {
 	struct line_place place; /* where it began */
 	int64_t ms;              /* of the envelope; INT64_MIN: none */
 	bool wrapped; /* line is what an envelope held; else as it stands in the log */
+	bool cut;     /* it may go on in a line of its own, */
+	bool rest;    /* or be what another went on with */
 	struct record_field *fields; /* as in its envelope */
 	size_t field_count;
 };

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "base/zone.h"
 #include "decode/json_line.h"
+#include "decode/rest.h"
 #include "decode/timestamp.h"
 
 #define DOCKER_DEPTH 4 /* attrs is an object of strings */
@@ -297,9 +298,11 @@ open_syslog_5424(struct cursor *c, struct wrapped *w_r)
 	w_r->ms = INT64_MIN;
 	if (!slice_is(time, "-") && !read_time(time, &w_r->ms))
 		return false;
+	w_r->writer = rest_of(c);
 	for (i = 0; i < 4; i++) /* host, app, process, message id */
 		if (!take_word(c, &word))
 			return false;
+	w_r->writer.len = (size_t)(c->p - w_r->writer.p);
 	if (!take_structured_data(c) || (c->p < c->end && !take(c, " ")))
 		return false;
 	(void)take(c, "\xef\xbb\xbf");
@@ -421,9 +424,11 @@ open_syslog_3164(
 
 	if (!take_stamp(c, clock, &w_r->ms))
 		return false;
+	w_r->writer = rest_of(c);
 	/* What a program wrote to the socket of its own host names none. */
 	if (!take_tag(c) && (!take_word(c, &host) || !take_tag(c)))
 		return false;
+	w_r->writer.len = (size_t)(c->p - w_r->writer.p);
 	w_r->inner = rest_of(c);
 	return true;
 }
@@ -532,12 +537,20 @@ bool
 envelope_cuts(enum envelope_kind kind)
 {
 	return kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_CRI ||
-	    kind == ENVELOPE_JOURNAL;
+	    kind == ENVELOPE_SYSLOG || kind == ENVELOPE_JOURNAL;
+}
+
+/* The bytes that the server wrote into it. */
+static size_t
+syslog_length(struct slice text)
+{
+	return text.len - (ESCAPE_LEN - 1) * count_escapes(text);
 }
 
 bool
 envelope_ends_line(enum envelope_kind kind, struct slice line)
 {
+	struct wrapped w;
 	struct cursor c = {line.p, line.p + line.len};
 	struct slice time;
 	uint64_t stream;
@@ -545,6 +558,9 @@ envelope_ends_line(enum envelope_kind kind, struct slice line)
 
 	if (kind == ENVELOPE_CRI)
 		return take_cri_head(&c, &time, &stream, &partial) && !partial;
+	if (kind == ENVELOPE_SYSLOG)
+		return line.len < REST_LEAST || !open_syslog(line, NULL, &w) ||
+		    !rest_cut_at(syslog_length(w.inner));
 	return kind == ENVELOPE_DOCKER_JSON && ends_in_newline(docker_text(line));
 }
 

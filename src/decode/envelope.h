@@ -33,8 +33,9 @@ enum {
 };
 
 struct wrapped {
-	struct slice inner; /* without its newline */
-	int64_t ms;         /* UTC, of the envelope; INT64_MIN if it has none */
+	struct slice inner;  /* without its newline */
+	struct slice writer; /* in syslog: host, tag and process, as they stand */
+	int64_t ms;          /* UTC, of the envelope; INT64_MIN if it has none */
 	uint64_t stream;
 	bool partial; /* inner goes on in the next envelope of its stream */
 	bool lost;    /* inner was too long, and left out */
@@ -64,7 +65,7 @@ bool envelope_cuts(enum envelope_kind kind);
 
 /*
  * A look that is much cheaper than to open it: true where line surely is the
- * envelope of a whole line, or of a line's last piece.
+ * envelope of a whole line, or of a line's last piece that is marked as such.
  */
 bool envelope_ends_line(enum envelope_kind kind, struct slice line);
 

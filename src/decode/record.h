@@ -27,6 +27,7 @@ struct record {
 	int64_t ts;      /* UTC ms */
 	bool ts_of_line; /* false: the line has none; ts is of the envelope or as given */
 	bool cr;         /* it ended in CR LF, which are both cut off */
+	bool rest;       /* it may be of another line's text, cut off there */
 	bool odd;        /* and the log's lines do not, or the other way round */
 };
 

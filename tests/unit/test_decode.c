@@ -868,6 +868,37 @@ a_record_behind_half_a_line(void **state)
 	assert_slice(u.line, "onetwothree");
 }
 
+/* A message of 1 KiB, the size that logger cuts at. */
+static void
+take_message(struct fixture *x, const char *begin, const char *end, bool cut, bool rest)
+{
+	int padding = 1024 - (int)strlen(begin) - (int)strlen(end);
+	struct unwrapped u;
+
+	assert_true(unwrap(x,
+	    arena_printf(
+		x->a, "Nov 23 10:00:44 h t[1]: %s%0*d%s", begin, padding, 0, end),
+	    &u));
+	assert_int_equal(u.cut, cut);
+	assert_int_equal(u.rest, rest);
+}
+
+/* Half an object is none; but a user may write a whole one that is a rest. */
+static void
+an_object_was_not_cut(void **state)
+{
+	static const char begin[] = "{\"level\":\"INFO\",\"namespace\":\"n\",\"log\":\"";
+	struct fixture *x = *state;
+
+	decoder_set_envelope(x->synapse, ENVELOPE_SYSLOG);
+	take_message(x, begin, "\"}", false, false);
+	take_message(x, begin, "}", true, false);
+	take_message(x, begin, "\"}", true, true);
+	take_message(x, begin, "\"}", true, true);
+	take_message(x, "", "", true, true);
+	assert_true(decoder_cut(x->synapse, slice_of("")));
+}
+
 /* Left by a truncation under a writer that does not append, or by a power cut. */
 static void
 nuls_before_a_line(void **state)
@@ -1162,6 +1193,7 @@ main(void)
 	    test(a_look_at_several_lines),
 	    test(pieces_with_cr_lf),
 	    test(a_record_behind_half_a_line),
+	    test(an_object_was_not_cut),
 	    test(nuls_before_a_line),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),

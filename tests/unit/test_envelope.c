@@ -352,6 +352,11 @@ control_characters_of_syslog(void **state)
 	assert_true(envelope_open(
 	    ENVELOPE_SYSLOG, slice_of("<1>1 - h a p m - a#012b"), NULL, a, &w));
 	assert_true(slice_is(w.inner, "a\nb"));
+	/* Of 1 KiB, which may be cut, as it was sent. */
+	assert_false(envelope_ends_line(ENVELOPE_SYSLOG,
+	    slice_of(arena_printf(a, "Nov 23 10:00:44 h t: %01023d#011", 0))));
+	assert_true(envelope_ends_line(ENVELOPE_SYSLOG,
+	    slice_of(arena_printf(a, "Nov 23 10:00:44 h t: %01020d#011", 0))));
 	/* What others wrote around a line, they did not escape. */
 	assert_true(open_cri(a, "2026-11-23T10:00:44Z stdout F a#012b", &w));
 	assert_true(slice_is(w.inner, "a#012b"));

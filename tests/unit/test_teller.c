@@ -585,6 +585,79 @@ a_line_without_an_end(void **state)
 	end(&r);
 }
 
+/* ---- what is cut and not marked ---------------------------------------------------- */
+
+#define SYSLOG(second, process, text)                                                    \
+	"Nov 23 10:00:" second " host synapse[" process "]: " text "\n"
+#define ENTERING "R5 log INFO enter @a:example.org on "
+#define LOGIN_AT(second, process)                                                        \
+	SYSLOG(second, process, ENTER("D")) SYSLOG(second, process, DONE)
+#define SUSPECTED                                                                        \
+	"{\"type\":\"login\",\"user_id\":\"@a:example.org\",\"device_id\":\"D\"}\n"
+
+/* A message of len bytes that begins so. */
+static void
+add_long(struct buf *to, const char *start, size_t len)
+{
+	size_t i;
+
+	buf_addf(to, "Nov 23 10:00:01 host synapse[1]: %s", start);
+	for (i = strlen(start); i < len; i++)
+		buf_addc(to, 'x');
+	buf_addc(to, '\n');
+}
+
+static void
+assert_behind(const char *start, size_t len, const char *behind, const char *want)
+{
+	struct buf b = {0};
+
+	add_long(&b, start, len);
+	buf_addf(&b, "%s", behind);
+	assert_contents(b.p, want);
+	buf_free(&b);
+}
+
+/* Messages of the sizes that are cut at, and what may be the rest of them. */
+static void
+the_rest_of_a_message(void **state)
+{
+	static const struct {
+		size_t len;
+		bool cut;
+	} sizes[] = {{1023, false}, {1024, true}, {1025, false}, {2047, false},
+	    {2048, true}, {8192, true}, {8193, false}, {48 * 1024, true},
+	    {64 * 1024, true}, {64 * 1024 + 1, false}};
+	static const char start[] = "R5 log INFO ";
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		assert_behind(start, sizes[i].len, LOGIN_AT("02", "1"),
+		    sizes[i].cut ? "" : TOLD("D"));
+	assert_behind(start, 1024, LOGIN_AT("01", "2"), TOLD("D"));
+	assert_behind(start, 1024, SYSLOG("01", "2", "x") LOGIN_AT("01", "1"), "");
+	assert_behind(start, 1024, LOGIN_AT("04", "1"), TOLD("D"));
+	/* One that was cut in its device ends in half of it. */
+	assert_behind(ENTERING, 1024,
+	    SYSLOG("01", "2", "R6 log INFO x") SYSLOG("01", "2", DONE), NO_DEVICE);
+}
+
+/* What is taken for a rest is no event, but no secret either. */
+static void
+a_forged_rest_is_told_of(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	add_long(&b, "R5 log INFO ", 1024);
+	buf_addf(&b, "%s", SYSLOG("01", "1", ENTER("D")));
+	add_long(&b, "R5 log INFO ", 1024);
+	buf_addf(&b, "%s", SYSLOG("01", "1", DONE));
+	assert_contents(b.p, SUSPECTED);
+	buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -600,6 +673,8 @@ main(void)
 	    cmocka_unit_test(ends_of_lines),
 	    cmocka_unit_test(ends_of_wrapped_lines),
 	    cmocka_unit_test(a_line_without_an_end),
+	    cmocka_unit_test(the_rest_of_a_message),
+	    cmocka_unit_test(a_forged_rest_is_told_of),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
