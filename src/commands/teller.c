@@ -383,6 +383,14 @@ look_at_end(struct telling *t, const struct unwrapped *u, size_t offset)
 		note_end(t, &record, offset);
 }
 
+/* No rule cares for the record, so that nobody judges it: only its time tells. */
+static void
+pass_record(struct teller_log *log, const struct record *record)
+{
+	if (log->doubt == NULL || !doubt_is_open(log->doubt))
+		decoder_believe(log->decoder, record);
+}
+
 /* u ends at offset of the chunk. */
 static void
 take_line(struct telling *t, const struct unwrapped *u, size_t offset)
@@ -412,13 +420,17 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 	if (t->trace != NULL)
 		t->trace->line(t->trace->arg, u->place.offset, u->line,
 		    is_record == 1 ? &record : NULL, taken.match_count);
-	if (taken.match_count == 0)
+	if (taken.match_count == 0) {
+		if (is_record == 1)
+			pass_record(log, &record);
 		return;
+	}
 	verdict = judge(t, &taken, offset, &why);
 	if (verdict == DOUBT_HELD || verdict == DOUBT_FORGED) {
 		take_doubted(t, &taken, verdict, why);
 		return;
 	}
+	decoder_believe(log->decoder, &record);
 	note_end(t, &record, offset);
 	if (log->doubt != NULL)
 		settle(t, &taken);

@@ -203,8 +203,7 @@ find_format(struct decoder *d, struct slice line, const struct wrapped *w,
 			d->kind = f->kind;
 			d->coloured = f->coloured;
 		}
-		if (r_r->ts_of_line || w->ms != INT64_MIN)
-			d->last_ts = r_r->ts;
+		r_r->timed = r_r->ts_of_line || w->ms != INT64_MIN;
 		return 1;
 	}
 	return 0;
@@ -280,7 +279,6 @@ decoder_look(struct decoder *d, struct slice lines, int64_t fallback_ms, struct 
 	/* The lines come again, and tell then what they tell. */
 	d->kind = before.kind;
 	d->coloured = before.coloured;
-	d->last_ts = before.last_ts;
 	if (d->envelope == ENVELOPE_AUTO)
 		d->envelope = found;
 }
@@ -322,7 +320,6 @@ format_of(
 
 	d->kind = before.kind;
 	d->coloured = before.coloured;
-	d->last_ts = before.last_ts;
 	return is ? record.format : NULL;
 }
 
@@ -466,14 +463,19 @@ decoder_time_of(
 	struct record record;
 	int64_t ts = INT64_MIN;
 
-	d->last_ts = INT64_MIN;
-	if (decoder_line(d, line, fallback_ms, a, &record) == 1)
-		ts = d->last_ts;
+	if (decoder_line(d, line, fallback_ms, a, &record) == 1 && record.timed)
+		ts = record.ts;
 	d->kind = before.kind;
 	d->coloured = before.coloured;
-	d->last_ts = before.last_ts;
 	d->envelope = before.envelope;
 	return ts;
+}
+
+void
+decoder_believe(struct decoder *d, const struct record *r)
+{
+	if (r->timed)
+		d->last_ts = r->ts;
 }
 
 int64_t

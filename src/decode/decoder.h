@@ -95,14 +95,19 @@ void decoder_ended(struct decoder *d, const struct record *r);
 bool decoder_knows_ends(const struct decoder *d);
 
 /*
- * The UTC ms of the newest line so far, INT64_MIN where there was none; and the
- * same from the last run, to tell the two hours of an autumn night apart.
+ * A record is the server's, and the newest: its time tells the two hours of an
+ * autumn night apart, and years, in what follows.
+ */
+void decoder_believe(struct decoder *d, const struct record *r);
+/*
+ * The UTC ms of the newest such line, INT64_MIN where there was none; and the
+ * same from the last run.
  */
 int64_t decoder_last_ts(const struct decoder *d);
+void decoder_set_last_ts(struct decoder *d, int64_t ts);
 /* The UTC ms of line, of which nothing is kept; INT64_MIN: it tells none. */
 int64_t decoder_time_of(
     struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a);
-void decoder_set_last_ts(struct decoder *d, int64_t ts);
 
 /* How often a regex found no answer within its limits, and the line was passed over. */
 uint64_t decoder_match_errors(const struct decoder *d);

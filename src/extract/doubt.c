@@ -729,6 +729,12 @@ doubt_betrayed(const struct doubt *d, uint64_t *number_r)
 }
 
 bool
+doubt_is_open(const struct doubt *d)
+{
+	return d->zone;
+}
+
+bool
 doubt_settled(const struct doubt *d)
 {
 	return d->settled;

@@ -82,6 +82,9 @@ bool doubt_betrayed(const struct doubt *d, uint64_t *number_r);
  */
 bool doubt_settled(const struct doubt *d);
 
+/* May a line that nobody judges, behind the one judged last, be of a user's text? */
+bool doubt_is_open(const struct doubt *d);
+
 /* What is judged from now on was in the log by the time read_at (UTC ms). */
 void doubt_clock(struct doubt *d, int64_t read_at);
 

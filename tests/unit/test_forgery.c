@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -145,15 +146,21 @@ requests(struct scene *s, int first, int last)
 }
 
 static void
-begin_with(struct scene *s, const struct pack *p)
+begin_in(struct scene *s, const struct pack *p, const struct zone *z)
 {
 	static const struct extract_limits limits = {.timeout_ms = 600000, .max = 1000};
 
 	*s = (struct scene){.offset = 0};
 	s->teller = teller_new("example.org", &limits);
-	s->log = teller_log_new(s->teller, p, zone);
+	s->log = teller_log_new(s->teller, p, z);
 	s->arena = arena_new();
 	s->events.last = &s->events.first;
+}
+
+static void
+begin_with(struct scene *s, const struct pack *p)
+{
+	begin_in(s, p, zone);
 }
 
 /* A log that goes on for a while; its newest request is 1000. */
@@ -574,6 +581,64 @@ a_zone_grows_old_by_a_clock_that_is_set(void **state)
 	}
 	assert_int_equal(told(&s, "ada", false), 10);
 	end(&s);
+}
+
+/* A line in the zone of Berlin, in the night that its clocks are set back. */
+static void
+line_at(struct scene *s, const char *clock, int number, const char *message)
+{
+	buf_addf(&s->text, "2026-10-25T%s,000 POST-%d %s\n", clock, number, message);
+}
+
+static void
+login_at(struct scene *s, const char *clock, int number, const char *user)
+{
+	char *gone = xasprintf("done 0.010 POST gone @%s:example.org", user);
+
+	line_at(s, clock, number, gone);
+	free(gone);
+}
+
+static int64_t
+told_at(const struct scene *s, const char *user)
+{
+	const struct account_event *ev;
+
+	for (ev = s->events.first; ev != NULL; ev = ev->next)
+		if (strstr(ev->content, user) != NULL)
+			return ev->ts;
+	return INT64_MIN;
+}
+
+/* The hour that comes twice: what a text says of the time moves no line behind it. */
+static void
+a_text_sets_no_clock(void **state)
+{
+	/* Impossible; possible and held; of no rule; of no rule, but with its words. */
+	static const char *const lies[] = {"02:59:59,000 POST-1 done 0.010 POST x",
+	    "02:59:59,000 POST-1003 done 0.010 POST x", "02:59:59,000 POST-1003 x",
+	    "02:59:59,000 POST-1003 undone x"};
+	struct zone *berlin;
+	struct scene s;
+	size_t i;
+
+	(void)state;
+	if (access("/usr/share/zoneinfo/Europe/Berlin", R_OK) == -1)
+		skip();
+	berlin = zone_open("Europe/Berlin", NULL);
+	for (i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		begin_in(&s, pack, berlin);
+		login_at(&s, "02:01:00", 1, "ann");
+		line_at(&s, "02:02:00", 1001, "started");
+		line_at(&s, "02:02:00", 1001, "refused x");
+		buf_addf(&s.text, "2026-10-25T%s\n", lies[i]);
+		line_at(&s, "02:02:00", 1001, "done 0.010 POST register");
+		login_at(&s, "02:03:00", 1005, "ada");
+		look(&s);
+		assert_int_equal(told_at(&s, "ada") - told_at(&s, "ann"), 2 * MINUTE);
+		end(&s);
+	}
+	zone_close(berlin);
 }
 
 /* Requests side by side: one that began behind the text's line is told as well. */
@@ -1136,6 +1201,7 @@ main(void)
 	    cmocka_unit_test(a_text_that_goes_back_again_and_again),
 	    cmocka_unit_test(tries_without_an_end),
 	    cmocka_unit_test(a_zone_grows_old_by_a_clock_that_is_set),
+	    cmocka_unit_test(a_text_sets_no_clock),
 	    cmocka_unit_test(neighbours_are_told),
 	    cmocka_unit_test(length_ends_a_bounded_zone),
 	    cmocka_unit_test(a_bound_counts_characters),
