@@ -34,6 +34,7 @@ struct teller_log {
 	struct doubt *doubt; /* NULL until a line shows that users can forge lines */
 	uint64_t doubted;
 	struct pending *pending; /* what doubt has not decided yet */
+	int64_t last_ts;         /* of the last run, until this one has come so far */
 	uint64_t file;           /* of the newest chunk */
 	uint64_t written;        /* characters of the server's; see position */
 	bool error; /* the newest record is an error, with lines that are none */
@@ -75,6 +76,7 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->extract = extract_log_new(t->extract, pack);
 	log->shadow = extract_log_new(t->shadow, pack);
 	log->pending = pending_new();
+	log->last_ts = INT64_MIN;
 	LL_PREPEND(t->logs, log);
 	return log;
 }
@@ -553,6 +555,18 @@ time_of_last_line(
 	    c->fallback_ms, a);
 }
 
+/*
+ * Lines that are read again are older than the last run's newest, and so may have
+ * been taken for those of another hour.  What comes now stands behind that one.
+ */
+static void
+reach_last_ts(struct teller_log *log)
+{
+	if (log->last_ts != INT64_MIN)
+		decoder_set_last_ts(log->decoder, log->last_ts);
+	log->last_ts = INT64_MIN;
+}
+
 void
 teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena *a,
     struct account_events *out, const struct teller_trace *trace)
@@ -562,6 +576,8 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
 
 	log->file = c->file;
+	if (!c->again)
+		reach_last_ts(log);
 	if (c->gap)
 		decoder_gap(log->decoder);
 	decoder_look(log->decoder, lines, c->fallback_ms, a);
@@ -649,12 +665,13 @@ teller_log_long_lines(const struct teller_log *log)
 int64_t
 teller_log_last_ts(const struct teller_log *log)
 {
-	return decoder_last_ts(log->decoder);
+	return log->last_ts != INT64_MIN ? log->last_ts : decoder_last_ts(log->decoder);
 }
 
 void
 teller_log_set_last_ts(struct teller_log *log, int64_t ts)
 {
+	log->last_ts = ts;
 	decoder_set_last_ts(log->decoder, ts);
 }
 

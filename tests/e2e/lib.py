@@ -274,13 +274,14 @@ servers = (
     {
         name = "%s";
         pack = "%s";
-        timezone = "UTC";
+        timezone = "%s";
         logs = ( { path = "%s"; start = "%s"; } );
     }
 );
 send = { backoff_min = %d; backoff_max = %d; %s };
 %s
-""" % (more.get("store", folder / "hearsay.db"), PATTERNS, registration, SERVER, more.get("pack", "synapse"), log,
+""" % (more.get("store", folder / "hearsay.db"), PATTERNS, registration, SERVER, more.get("pack", "synapse"),
+            more.get("timezone", "UTC"), log,
             more.get("start", "beginning"),
             more.get("backoff_min", 1), more.get("backoff_max", 2), more.get("send", ""),
             more.get("extra", "")))
