@@ -44,7 +44,6 @@ struct log {
 	uint64_t errors; /* patterns given up on its lines, as far as it was said */
 	bool foreign;    /* it was said that no pack knows it */
 	bool looked;     /* at what it begins with */
-	bool fresh;      /* nothing of it was read before */
 	bool gap;        /* what stands before the next chunk was not read */
 	uint64_t gaps;   /* times that bytes were gone unread */
 };

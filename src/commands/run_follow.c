@@ -92,7 +92,6 @@ new_log(struct run *r, const struct config_server *server,
 	log->path = xstrdup(path);
 	log->teller = r->tellers[server - r->config->servers];
 	log->last_ts = INT64_MIN;
-	log->fresh = true;
 	log->next = r->logs;
 	r->logs = log;
 	if (pack != NULL)
@@ -183,7 +182,6 @@ take_known(struct log *log, struct checkpoint **cps_r, size_t *count_r)
 	k->count = 0;
 	free_known(k);
 	log->last_ts = (*cps_r)[*count_r - 1].last_ts;
-	log->fresh = false;
 	if (log->teller_log != NULL)
 		teller_log_set_last_ts(log->teller_log, log->last_ts);
 }

@@ -70,6 +70,8 @@ find_pack(struct log *log, const struct tail_chunk *c)
 
 	if (log->teller_log != NULL)
 		return true;
+	if (c->len == 0)
+		return false;
 	found =
 	    patterns_find_in(&log->run->packs, log->config->envelope, c->data, c->len);
 	if (found != NULL) {
@@ -109,36 +111,51 @@ look_at_head(struct log *log)
 		teller_log_look(log->teller_log, head, (size_t)n, log->run->arena);
 }
 
+static void
+tell(struct log *log, const struct tail_chunk *c, struct account_events *events)
+{
+	const struct teller_chunk chunk = {.file = c->file,
+	    .offset = c->offset,
+	    .data = c->data,
+	    .len = c->len,
+	    .again = c->again,
+	    .fallback_ms = c->mtime_ms,
+	    .before = c->before,
+	    .gap = log->gap || c->gap};
+
+	if (!log->looked && c->offset > 0 && log->source == NULL)
+		look_at_head(log);
+	log->looked = true;
+	teller_chunk(log->teller_log, &chunk, log->run->arena, events, NULL);
+	log->gap = false;
+}
+
 int
 run_lines(struct log *log, const struct tail_chunk *c)
 {
 	struct run *r = log->run;
 	struct account_events events = {.last = &events.first};
 
+	if (c->before) {
+		if (find_pack(log, c))
+			tell(log, c, &events);
+		else
+			log->gap = true;
+		/* The line that goes on there may be needed after the next rotation. */
+		if (log->teller_log != NULL && teller_log_cut(log->teller_log))
+			run_commit_within(log, 0);
+		return 0;
+	}
 	if (r->blocked) {
 		r->refused = true;
 		return 1;
 	}
 	log->file = c->file;
 	log->end = c->offset + (log->source == NULL ? c->len : 1);
-	if (find_pack(log, c)) {
-		const struct teller_chunk chunk = {.file = c->file,
-		    .offset = c->offset,
-		    .data = c->data,
-		    .len = c->len,
-		    .again = c->again,
-		    .fallback_ms = c->mtime_ms,
-		    .gap =
-			log->gap || (log->fresh && c->offset > 0 && log->source == NULL)};
-
-		if (!log->looked && c->offset > 0 && log->source == NULL)
-			look_at_head(log);
-		log->looked = true;
-		teller_chunk(log->teller_log, &chunk, r->arena, &events, NULL);
-		log->gap = log->fresh = false;
-	} else {
+	if (find_pack(log, c))
+		tell(log, c, &events);
+	else
 		log->gap = true;
-	}
 	put_events(log, &events);
 	r->batch_bytes += c->len;
 	/*

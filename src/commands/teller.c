@@ -37,8 +37,10 @@ struct teller_log {
 	int64_t last_ts;         /* of the last run, until this one has come so far */
 	uint64_t file;           /* of the newest chunk */
 	uint64_t written;        /* characters of the server's; see position */
-	bool error; /* the newest record is an error, with lines that are none */
-	bool open;  /* the newest line remembered an open end; what follows it decides */
+	bool
+	    looked_back; /* the newest chunk stood before what is read, and showed something */
+	bool error;      /* the newest record is an error, with lines that are none */
+	bool open; /* the newest line remembered an open end; what follows it decides */
 };
 
 /* One chunk on its way. */
@@ -536,6 +538,23 @@ take_pieces(struct telling *t)
 	}
 }
 
+/* Only their pieces count. */
+static void
+take_before(struct telling *t)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+	struct unwrapped u;
+	struct slice line;
+	size_t offset;
+
+	for (offset = 0; offset < chunk.len; offset += line.len + 1) {
+		line = line_from(chunk, offset);
+		(void)decoder_unwrap(t->log->decoder, line,
+		    (struct line_place){t->chunk->file, t->chunk->offset + offset},
+		    t->chunk->fallback_ms, t->arena, &u);
+	}
+}
+
 /* The log's own clock, as far as its health needs one. */
 static int64_t
 time_of_last_line(
@@ -575,12 +594,19 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	struct telling t = {
 	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
 
-	log->file = c->file;
-	if (!c->again)
+	if (log->looked_back && !c->before)
+		decoder_no_gap(log->decoder);
+	if (!c->again && !c->before)
 		reach_last_ts(log);
 	if (c->gap)
 		decoder_gap(log->decoder);
 	decoder_look(log->decoder, lines, c->fallback_ms, a);
+	log->looked_back = c->before && c->len > 0;
+	if (c->before) {
+		take_before(&t);
+		return;
+	}
+	log->file = c->file;
 	health_chunk(&log->health, c->again ? 0 : c->len, time_of_last_line(log, c, a),
 	    c->fallback_ms);
 	t.pieces = decoder_cut(log->decoder, lines);

@@ -48,7 +48,9 @@ struct teller_chunk {
 	size_t len;
 	bool again;          /* rebuild memory only */
 	int64_t fallback_ms; /* the time of lines that have none */
-	bool gap; /* what stands before it was not read; it may begin within a line */
+	bool before; /* tell and remember nothing: it only shows whether what is read
+	                behind it begins within a line */
+	bool gap;    /* what stands before it was not read; it may begin within a line */
 };
 
 /* What explain is told of each line that was taken apart; may be NULL. */

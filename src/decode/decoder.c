@@ -289,6 +289,12 @@ decoder_gap(struct decoder *d)
 	join_gap(d->join);
 }
 
+void
+decoder_no_gap(struct decoder *d)
+{
+	join_no_gap(d->join);
+}
+
 bool
 decoder_cut(const struct decoder *d, struct slice lines)
 {

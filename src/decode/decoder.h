@@ -38,6 +38,8 @@ void decoder_look(
 
 /* What stands before the next line was not read: it may be the rest of a cut one. */
 void decoder_gap(struct decoder *d);
+/* Yet what was taken since begins with a line of each stream, as in join.h. */
+void decoder_no_gap(struct decoder *d);
 
 /*
  * May any of these lines be a piece of a longer one, or not hold its text as it

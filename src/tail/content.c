@@ -113,6 +113,22 @@ content_head(int fd, const char *path, char *p, size_t len)
 	return len;
 }
 
+size_t
+content_at(int fd, const char *path, uint64_t at, char *p, size_t len)
+{
+	struct stream *s;
+	ssize_t n;
+
+	if (!content_packed(fd)) {
+		n = read_at(fd, p, len, at);
+		return n == -1 ? 0 : (size_t)n;
+	}
+	s = content_stream(fd, path, NULL);
+	len = s != NULL && stream_skip(s, at, NULL) == 1 ? read_some(s, p, len) : 0;
+	stream_close(s);
+	return len;
+}
+
 static bool
 has_fingerprint(const struct file_identity *id, const char *p, size_t len)
 {

@@ -25,6 +25,8 @@ int content_is(int fd, const struct checkpoint *cp);
 struct stream *content_stream(int fd, const char *path, struct err *e);
 /* Its first len bytes, or fewer: the count. */
 size_t content_head(int fd, const char *path, char *p, size_t len);
+/* Likewise from the place at on. */
+size_t content_at(int fd, const char *path, uint64_t at, char *p, size_t len);
 /*
  * Do these bytes, FINGERPRINT_MAX at most, stand at this place of the open plain
  * file?  1, 0, -1 on error.

@@ -588,6 +588,24 @@ file_next(struct file *f, bool final, struct piece *p_r, struct err *e)
 	}
 }
 
+size_t
+file_before(const struct file *f, uint64_t offset, char *p, size_t size)
+{
+	const size_t len = offset < size ? (size_t)offset : size;
+	struct file_facts facts;
+	size_t got = 0;
+	int fd = f->fd;
+
+	if (f->source == FILE_PACKED)
+		fd = file_open_path(f->cp.path, &facts);
+	if (fd == -1)
+		return 0;
+	got = content_at(fd, f->cp.path, offset - len, p, len);
+	if (fd != f->fd)
+		(void)close(fd);
+	return got == len ? len : 0;
+}
+
 void
 file_taken(struct file *f, uint64_t offset)
 {

@@ -113,6 +113,8 @@ void file_wake(struct file *f);
  * unterminated rest.  Nothing moves before file_taken.
  */
 enum file_answer file_next(struct file *f, bool final, struct piece *p_r, struct err *e);
+/* Up to size of the bytes before offset: the count; 0 where they can't be read now. */
+size_t file_before(const struct file *f, uint64_t offset, char *p, size_t size);
 /* Everything before offset is done with. */
 void file_taken(struct file *f, uint64_t offset);
 /* All is read and handed out; the descriptor is closed. */

@@ -19,6 +19,7 @@
 #include "tail/source.h"
 
 #define TURN_ENTRIES 500 /* then the others have theirs */
+#define LOOK_BACK 100    /* entries: what was begun before is longer than a line may be */
 #define REALTIME "__REALTIME_TIMESTAMP"
 
 /* What a cursor says; the texts lie in it. */
@@ -50,6 +51,7 @@ struct journal {
 	struct entry entry;
 	struct newest newest;
 	struct checkpoint cp; /* path is NULL as long as nothing is known */
+	bool begun;           /* what stands before the first place was looked at */
 	bool loaded;          /* the newest entry was not taken yet */
 	bool held;            /* it was offered, and must wait */
 	bool waited;          /* one was since the news were seen last */
@@ -292,6 +294,73 @@ step(struct journal *jl)
 	n->cursor = NULL;
 }
 
+/*
+ * Of the counter's entries from resume on; of any others, should there be, from
+ * the cursor's time on, as they were read in the order of their times.
+ */
+static int
+seek(struct journal *jl, struct err *e)
+{
+	struct place p;
+	char *from;
+	int r;
+
+	if (jl->cp.path == NULL) {
+		r = sd_journal_seek_head(jl->j);
+	} else {
+		if (read_cursor(jl->cp.path, &p, e) == -1)
+			return -1;
+		if (jl->cp.resume < jl->cp.offset)
+			p.number = jl->cp.resume;
+		from = xasprintf("s=%.*s;i=%" PRIx64 "%s", (int)p.counter.len,
+		    p.counter.p, p.number, p.rest.p);
+		r = sd_journal_seek_cursor(jl->j, from);
+		free(from);
+	}
+	return r < 0 ? failed(jl->unit, r, e) : 0;
+}
+
+/* The entries before the first place, some of them. */
+static int
+hand_out_before(struct journal *jl)
+{
+	int r = sd_journal_previous_skip(jl->j, LOOK_BACK), left = r;
+	struct tail_chunk c = {.before = true, .gap = true};
+
+	for (; r > 0 && left > 0 && load(jl) == 0; left--) {
+		if (jl->newest.file == jl->cp.file &&
+		    jl->newest.place.number >= jl->cp.resume)
+			break;
+		c.file = jl->newest.file;
+		c.offset = jl->newest.place.number;
+		c.data = jl->newest.line.p;
+		c.len = jl->newest.line.len;
+		c.mtime_ms = jl->newest.ms;
+		(void)jl->hooks.lines(jl->arg, &c);
+		c.gap = false;
+		r = sd_journal_next(jl->j);
+	}
+	return r;
+}
+
+static void
+look_back(struct journal *jl)
+{
+	const uint64_t long_lines = jl->source.stats.long_lines;
+	struct err e;
+	int r;
+
+	jl->begun = true;
+	if (jl->cp.path == NULL)
+		return;
+	r = hand_out_before(jl);
+	jl->source.stats.long_lines = long_lines;
+	if (r < 0)
+		say_broken(jl, strerror(-r));
+	if (seek(jl, &e) == -1)
+		say_broken(jl, e.text);
+}
+
 /* Hand out entries until there is none, one must wait, or the turn is over. */
 static void
 take_turn(struct journal *jl)
@@ -299,6 +368,8 @@ take_turn(struct journal *jl)
 	struct tail_chunk c;
 	unsigned n;
 
+	if (!jl->begun)
+		look_back(jl);
 	for (n = 0; n < TURN_ENTRIES; n++) {
 		jl->at_end = load_next(jl) == 0;
 		if (jl->at_end)
@@ -526,32 +597,6 @@ place_of_end(struct journal *jl, struct err *e)
 	jl->cp.file = key_of(p.counter);
 	jl->cp.offset = jl->cp.resume = p.number + 1;
 	return 0;
-}
-
-/*
- * Of the counter's entries from resume on; of any others, should there be, from
- * the cursor's time on, as they were read in the order of their times.
- */
-static int
-seek(struct journal *jl, struct err *e)
-{
-	struct place p;
-	char *from;
-	int r;
-
-	if (jl->cp.path == NULL) {
-		r = sd_journal_seek_head(jl->j);
-	} else {
-		if (read_cursor(jl->cp.path, &p, e) == -1)
-			return -1;
-		if (jl->cp.resume < jl->cp.offset)
-			p.number = jl->cp.resume;
-		from = xasprintf("s=%.*s;i=%" PRIx64 "%s", (int)p.counter.len,
-		    p.counter.p, p.number, p.rest.p);
-		r = sd_journal_seek_cursor(jl->j, from);
-		free(from);
-	}
-	return r < 0 ? failed(jl->unit, r, e) : 0;
 }
 
 static int

@@ -8,6 +8,9 @@
 #include "base/say.h"
 #include "tail/state.h"
 
+#define BEFORE_BYTES                                                                     \
+	(128 * 1024) /* Docker's piece of 16 KiB, each byte escaped, and more */
+
 /* What one file gave in its turn. */
 enum progress {
 	READ_TO_END,
@@ -57,6 +60,45 @@ count_long_lines(struct tail_log *log, struct file *f)
 	f->long_counted = f->lines.long_lines;
 }
 
+/* The lines right before offset, which is where reading begins. */
+static void
+offer_before(struct tail_log *log, const struct file *f, uint64_t offset)
+{
+	char *bytes = xmalloc(BEFORE_BYTES);
+	size_t len = file_before(f, offset, bytes, BEFORE_BYTES), skip = 0;
+	const char *newline;
+	struct tail_chunk c = {.log = log,
+	    .file = f->cp.file,
+	    .before = true,
+	    .gap = true,
+	    .mtime_ms = f->mtime_ns / 1000000};
+
+	if (len < offset) {
+		newline = memchr(bytes, '\n', len);
+		skip = newline == NULL ? len : (size_t)(newline + 1 - bytes);
+	}
+	c.data = bytes + skip;
+	c.len = len - skip;
+	c.offset = offset - c.len;
+	(void)log->tail->hooks.lines(log->tail->arg, &c);
+	free(bytes);
+}
+
+void
+log_begin(struct tail_log *log)
+{
+	const struct file *f = log->files;
+
+	while (f != NULL && !file_unread(f))
+		f = f->next;
+	if (log->begun || f == NULL ||
+	    (f->source != FILE_PLAIN && f->source != FILE_PACKED))
+		return;
+	log->begun = true;
+	if (f->pos > 0)
+		offer_before(log, f, f->pos);
+}
+
 /* Offer p, cut where the last run ended.  True where it was taken. */
 static bool
 offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budget)
@@ -71,6 +113,9 @@ offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budge
 	    .final = p->final,
 	    .mtime_ms = f->mtime_ns / 1000000};
 
+	if (!log->begun && c.offset > 0)
+		offer_before(log, f, c.offset);
+	log->begun = true;
 	if (c.again && c.offset + c.len > f->cp.offset) {
 		c.len = (size_t)(f->cp.offset - c.offset);
 		c.final = false;
@@ -268,6 +313,7 @@ log_turn(struct tail_log *log, size_t budget)
 		sight_look(log);
 	if (log->wake)
 		wake(log);
+	log_begin(log);
 	turn = read_files(log, budget);
 	/* Not before: the hook may make us forget files that were finished. */
 	if (log->moved) {

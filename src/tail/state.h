@@ -63,6 +63,7 @@ struct tail_log {
 	bool queued;    /* for a turn */
 	bool broken;    /* an error in reading was said */
 	bool moved;     /* a file was finished: tell so after the turn */
+	bool begun;     /* where reading begins was told */
 	bool unsure;    /* the last look could not tell all; another one follows */
 	bool again;     /* it is to be looked at when tail.again is over */
 	int path_error; /* errno of the last look, said once */
@@ -139,6 +140,8 @@ void sight_search(struct tail_log *log);
 /* log.c: read, oldest file first, at most about budget bytes. */
 enum log_turn { LOG_DONE, LOG_MORE, LOG_BLOCKED };
 enum log_turn log_turn(struct tail_log *log, size_t budget);
+/* Once, where reading begins: hand out what stands before that. */
+void log_begin(struct tail_log *log);
 void log_free(struct tail_log *log);
 struct file *log_newest(const struct tail_log *log);
 void log_append(struct tail_log *log, struct file *f);

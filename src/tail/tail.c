@@ -408,7 +408,8 @@ tail_follow(struct tail *t, const char *path, struct tail_how how,
 
 /*
  * Where a log begins at its end, the end is where it is now, and not at the first
- * turn.  What a glob matches may be a piece of a log that is known: these come first.
+ * turn; and what is needed of the line that stands there is known before that.
+ * What a glob matches may be a piece of a log that is known: these come first.
  */
 int
 tail_start(struct tail *t, struct err *e)
@@ -420,6 +421,8 @@ tail_start(struct tail *t, struct err *e)
 	DL_FOREACH(t->logs, log)
 	sight_look(log);
 	follow_look(t, NULL);
+	DL_FOREACH(t->logs, log)
+	log_begin(log);
 	if (t->timing.slow_ms > 0)
 		clock_timer(t->slow, t->timing.slow_ms);
 	schedule(t);

@@ -55,9 +55,16 @@ struct tail_chunk {
 	uint64_t file;   /* key of the file, as in its checkpoint */
 	uint64_t offset; /* of data in the file */
 	const char *data;
-	size_t len;       /* ends behind a newline, but for a final chunk */
-	bool again;       /* read before the last stop: rebuild state, tell nothing */
-	bool final;       /* the last line has no newline and never will */
+	size_t len; /* ends behind a newline, but for a final chunk */
+	bool again; /* read before the last stop: rebuild state, tell nothing */
+	bool final; /* the last line has no newline and never will */
+	/*
+	 * It stands before the first place that is read, in its file or journal: it was
+	 * told, or never will be, and only shows whether that place is within a line
+	 * which was cut into pieces.  Taken in any case.  Empty: nobody can tell.
+	 */
+	bool before;
+	bool gap;         /* what stands right before it was not handed out */
 	int64_t mtime_ms; /* the file's modification time */
 };
 

@@ -183,12 +183,17 @@ def check_ends(tap, folder):
     tap.equal(len(got), 1, "a file for each container: each line is of its own file")
 
 
-def check_first_sight(tap, make):
-    """Followed from its end on, in the middle of a line: the rest of that is no line."""
-    line = LINE % (1, b"x") + b"x" * wrap.PIECE
-    line = line[:wrap.PIECE] + FORGED[0]
-    data = make(line + b"\n" + FORGED[1] + b"\n", clock_of())
-    cut = data.index(b"\n") + 1
+def check_first_sight(tap, make, change=None, stream="stdout", size=1):
+    """
+    Followed from its end on, in the middle of a line: the rest of that is no line,
+    also where hearsay was started anew before it came, or the log rotated.
+    """
+    def wrapped(data):
+        return make(data, clock_of(), stream=stream)
+
+    line = LINE % (1, b"x") + b"x" * wrap.PIECE * size
+    line = line[:wrap.PIECE * size] + FORGED[0]
+    pieces = wrapped(line + b"\n" + FORGED[1] + b"\n").splitlines(True)
     true = b"".join(part.replace(b"POST-7", b"POST-8").replace(b"STOLEN", b"TRUE") + b"\n"
                     for part in FORGED)
     with lib.Folder() as folder:
@@ -197,11 +202,13 @@ def check_first_sight(tap, make):
         lib.write_config(config, folder, receiver.registration, log, start="end")
         receiver.start()
         with open(log, "wb") as f:
-            f.write(make(b"a line that is no record\n", clock_of()) + data[:cut])
+            f.write(make(b"a line that is no record\n", clock_of()) + b"".join(pieces[:size]))
         run = lib.Run(config, folder / "run.log")
-        lib.wait_for(lambda: "started" in run.said(), "the start")
+        lib.wait_until_read(config, log)
+        if change:
+            run = change(run, lambda: lib.Run(config, folder / "run.log"), log)
         with open(log, "ab") as f:
-            f.write(data[cut:] + make(true, clock_of()))
+            f.write(b"".join(pieces[size:]) + wrapped(true))
         try:
             lib.wait_for(receiver.events, "an event")
         except TimeoutError as e:
@@ -209,7 +216,53 @@ def check_first_sight(tap, make):
         run.terminate()
         receiver.stop()
         tap.equal([e["content"]["device_id"] for e in receiver.events()], ["TRUE"],
-                  make.__name__ + ": begun within a line, its rest is none")
+                  "%s, %s: begun within a line, its rest is none (%s, %d pieces)" % (
+                      make.__name__, stream, change.__name__ if change else "-", size))
+
+
+def restarted(run, start, _):
+    run.terminate()
+    return start()
+
+
+def killed(run, start, _):
+    run.kill()
+    return start()
+
+
+def rotated(run, start, log):
+    run.kill()
+    os.rename(log, log + ".1")
+    open(log, "wb").close()
+    return start()
+
+
+def check_whole_lines(tap, make):
+    """Followed from its end on, between two lines: the first new one is told, too."""
+    lines = make(b"\n".join((LINE % (1, b"x") + b"nothing",) + FORGED) + b"\n",
+                 clock_of()).splitlines(True)
+    for again in (False, True):
+        with lib.Folder() as folder:
+            log, config = folder / "homeserver.log", folder / "hearsay.conf"
+            receiver = lib.Receiver(folder)
+            lib.write_config(config, folder, receiver.registration, log, start="end")
+            receiver.start()
+            with open(log, "wb") as f:
+                f.write(lines[0])
+            run = lib.Run(config, folder / "run.log")
+            lib.wait_until_read(config, log)
+            if again:
+                run = killed(run, lambda: lib.Run(config, folder / "run.log"), log)
+            with open(log, "ab") as f:
+                f.write(lines[1] + lines[2])
+            try:
+                lib.wait_for(receiver.events, "an event")
+            except TimeoutError as e:
+                tap.say(e)
+            run.terminate()
+            receiver.stop()
+            tap.equal(len(receiver.events()), 1, "%s: begun at a line, it is told%s" % (
+                make.__name__, ", after a restart too" if again else ""))
 
 
 def check_named(tap, folder):
@@ -347,8 +400,12 @@ def main():
         check_ends(tap, folder)
         check_named(tap, folder)
         check_places(tap, folder)
-    check_first_sight(tap, wrap.docker)
-    check_first_sight(tap, wrap.cri)
+    for make in (wrap.docker, wrap.cri):
+        for change in (None, restarted, killed, rotated):
+            check_first_sight(tap, make, change)
+        check_first_sight(tap, make, rotated, size=80)
+        check_whole_lines(tap, make)
+    check_first_sight(tap, wrap.cri, killed, stream="stderr")
     check_restart(tap)
     check_kills(tap, wrap.docker, rng)
     check_kills(tap, wrap.cri, rng)

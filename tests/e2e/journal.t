@@ -269,6 +269,30 @@ def forged(tap):
         s.stop()
 
 
+def begun_within(tap):
+    """Begun at the end, within lines of a stream, and killed: their rests are no lines."""
+    with lib.Folder() as folder:
+        s = Setting(folder, start="end")
+        lines = login(2, "admin", "STOLEN")
+        head = "2026-11-23 11:02:41,000 - synapse.x - 1 - INFO - POST-2 - x"
+        for stream in ("aa", "bb"):
+            s.journal.add(head, _LINE_BREAK="line-max", _STREAM_ID=stream)
+        s.journal.flush()
+        s.start()
+        lib.wait_for(lambda: s.position() == s.journal.count + 1, "the end to be found")
+        s.run.kill()
+        s.journal.add(lines[0], _STREAM_ID="aa")
+        s.journal.add(lines[1], _STREAM_ID="bb")
+        for line in login(3, "ada", "TRUE"):
+            s.journal.add(line, _STREAM_ID="cc")
+        s.journal.flush()
+        s.start()
+        s.wait(1)
+        lib.wait_for(lambda: s.position() == s.journal.count + 1, "the last entry to be read")
+        tap.equal(devices(s.events()), ["TRUE"], "begun within a line, its rest is none")
+        s.stop()
+
+
 def full(tap):
     """While the queue is full nothing is read; then all of it."""
     with lib.Folder() as folder:
@@ -366,6 +390,7 @@ def main():
     from_the_end(tap)
     vacuumed(tap)
     forged(tap)
+    begun_within(tap)
     full(tap)
     idle(tap)
     tap.done()

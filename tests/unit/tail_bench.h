@@ -34,9 +34,11 @@ struct bench {
 		size_t count;
 	} * known;
 	size_t known_count;
-	size_t told_len;  /* and what was told until then */
-	struct buf told;  /* all lines, but those read again */
-	struct buf again; /* those */
+	size_t told_len;   /* and what was told until then */
+	struct buf told;   /* all lines, but those read again */
+	struct buf again;  /* those */
+	struct buf before; /* what stands before the first of them */
+	unsigned looks_back;
 	unsigned chunks, moves, gaps, finals;
 	uint64_t gap_bytes;
 	char *gap_why;

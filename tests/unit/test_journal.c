@@ -128,7 +128,8 @@ struct fixture {
 	struct event_base *base;
 	struct source *source;
 	struct checkpoint cp;
-	struct buf told; /* a line for each entry: number, "again" or not, its text */
+	struct buf told;   /* a line for each entry: number, "again" or not, its text */
+	struct buf before; /* texts of those before the first place */
 	uint64_t file, first;
 	unsigned gaps;
 	bool refuse;
@@ -163,6 +164,7 @@ tear_down(void **state)
 	event_base_free(f->base);
 	arena_free(f->a);
 	buf_free(&f->told);
+	buf_free(&f->before);
 	free(f->cp.path);
 	free(f->unit.unit);
 	free(f);
@@ -210,6 +212,11 @@ take(void *arg, const struct tail_chunk *c)
 		return 1;
 	assert_true(envelope_open(
 	    ENVELOPE_JOURNAL, (struct slice){c->data, c->len - 1}, NULL, f->a, &w));
+	if (c->before) {
+		assert_true(c->gap == (f->before.len == 0));
+		buf_addf(&f->before, "%.*s ", (int)w.inner.len, w.inner.p);
+		return 0;
+	}
 	if (f->file == 0) {
 		f->file = c->file;
 		f->first = c->offset;
@@ -307,8 +314,10 @@ goes_on_behind_its_place(void **state)
 	f->cp.resume = f->first + 3;
 	buf_reset(&f->told);
 	write_entries(f, UNIT, 6, 6);
+	buf_reset(&f->before);
 	assert_int_equal(begin(f, TAIL_START_BEGINNING), 0);
 	assert_told(f, "3a:4 4a:5 5:6 ");
+	assert_string_equal(f->before.p, "1 2 3 ");
 	assert_int_equal(f->gaps, 0);
 }
 
@@ -325,6 +334,7 @@ begins_at_the_end(void **state)
 	write_entries(f, UNIT, 4, 4);
 	assert_int_equal(begin(f, TAIL_START_END), 0);
 	assert_told(f, "0:4 ");
+	assert_string_equal(f->before.p, "1 2 ");
 	assert_int_equal(f->gaps, 0);
 }
 

@@ -347,6 +347,45 @@ restart_goes_on(void **state)
 	assert_int_equal(b->again.len, 0);
 }
 
+/* Which may be what a line that goes on there needs. */
+static void
+what_stands_before_is_shown(void **state)
+{
+	struct bench *b = *state;
+	char *line = xcalloc(1, 200 * 1024);
+
+	append(b, "one\ntwo\n");
+	begin(b);
+	settle(b);
+	assert_int_equal(b->looks_back, 0);
+	commit_and_crash(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(b->looks_back, 1);
+	assert_true(slice_is((struct slice){b->before.p, b->before.len}, "one\ntwo\n"));
+	commit_and_crash(b);
+	/* Compressed meanwhile, it is the same. */
+	append(b, "three\n");
+	move(b, "log", "log.1");
+	pack(b, "log.1", "log.1.gz");
+	append(b, "four\n");
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->looks_back, 2);
+	assert_true(slice_is((struct slice){b->before.p, b->before.len}, "one\ntwo\n"));
+	/* Of a long line before it nothing is shown; but that there is one. */
+	memset(line, 'x', 200 * 1024 - 2);
+	line[200 * 1024 - 2] = '\n';
+	append(b, line);
+	settle(b);
+	commit_and_crash(b);
+	begin(b);
+	settle(b);
+	assert_int_equal(b->looks_back, 3);
+	assert_int_equal(b->before.len, 0);
+	free(line);
+}
+
 static void
 resume_is_read_again(void **state)
 {
@@ -1841,6 +1880,7 @@ main(void)
 	    TEST(sparse_head_is_skipped),
 	    TEST(same_chunk_after_refusal),
 	    TEST(restart_goes_on),
+	    TEST(what_stands_before_is_shown),
 	    TEST(resume_is_read_again),
 	    TEST(resume_in_an_older_file),
 	    TEST(rename_and_create),

@@ -382,6 +382,47 @@ the_rest_of_a_line_is_no_line(void **state)
 	assert_int_equal(logins_of(CRI("F", "rest") LOGIN, 1, true), 1);
 }
 
+/* How many logins are told behind what stands before the place where reading begins. */
+static unsigned
+logins_behind(const char *before)
+{
+	struct teller_chunk c = {.file = FILE_KEY,
+	    .offset = 10,
+	    .data = before,
+	    .len = strlen(before),
+	    .before = true,
+	    .gap = true};
+	struct teller_run r;
+	unsigned count;
+
+	begin(&r);
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	c = (struct teller_chunk){.file = FILE_KEY,
+	    .offset = 10 + strlen(before),
+	    .data = LOGIN,
+	    .len = strlen(LOGIN)};
+	teller_chunk(r.log, &c, r.arena, &r.events, NULL);
+	teller_log_idle(r.log, INT64_MAX, r.arena, &r.events);
+	count = r.events.count;
+	end(&r);
+	return count;
+}
+
+static void
+reading_begins_within_a_line_or_not(void **state)
+{
+	(void)state;
+	assert_int_equal(logins_behind(CRI("F", "R2 log INFO nothing")), 1);
+	assert_int_equal(logins_behind(CRI_TIME " stdout F R2 log INFO nothing\n"), 1);
+	assert_int_equal(logins_behind(CRI_TIME " stdout P R2 log INFO noth\n"), 1);
+	assert_int_equal(logins_behind(LOGIN), 1);
+	assert_int_equal(logins_behind(CRI("P", "R2 log INFO noth")), 0);
+	assert_int_equal(
+	    logins_behind(CRI("F", "R2 log INFO nothing") CRI("P", "R2 log INFO noth")),
+	    0);
+	assert_int_equal(logins_behind(""), 0);
+}
+
 /* In a bare log a line may be a user's, whatever it looks like. */
 static void
 no_envelope_among_bare_lines(void **state)
@@ -666,6 +707,7 @@ main(void)
 	    cmocka_unit_test(a_restart_tells_the_rest_once),
 	    cmocka_unit_test(lines_in_pieces),
 	    cmocka_unit_test(the_rest_of_a_line_is_no_line),
+	    cmocka_unit_test(reading_begins_within_a_line_or_not),
 	    cmocka_unit_test(no_envelope_among_bare_lines),
 	    cmocka_unit_test(a_piece_in_the_file_before),
 	    cmocka_unit_test(a_request_behind_a_piece),
