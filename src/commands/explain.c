@@ -258,6 +258,7 @@ tell_each_line(
 		line.offset = whole->offset + (uint64_t)(p - whole->data);
 		x->shown = false;
 		tell_chunk(x, log, &line);
+		line.gap = false;
 		if (x->shown)
 			continue;
 		printf("%s%" PRIu64 "%s %s%s: ", paint(x, BOLD), line.offset,
@@ -286,6 +287,7 @@ explain_file(struct explain *x, const struct zone *zone, struct err *e)
 		goto done;
 	c.fallback_ms = reader_mtime_ms(reader);
 	while ((got = reader_next(reader, &c.data, &c.len, &c.offset, e)) == 1) {
+		c.gap = reader_gap(reader);
 		if (x->all)
 			tell_each_line(x, log, &c);
 		else

@@ -29,6 +29,7 @@ struct log {
 	struct reader *reader; /* of the piece that is being read */
 	size_t piece;          /* how many pieces were begun */
 	uint64_t key;          /* of the piece that is being read */
+	bool gap;              /* a line was passed over before the next chunk */
 	bool ended;
 };
 
@@ -232,6 +233,8 @@ read_chunk(const struct reading *r, struct log *log, struct err *e)
 
 	while ((got = next_piece(r, log, e)) == 1) {
 		got = reader_next(log->reader, &c.data, &c.len, &c.offset, e);
+		if (got != -1)
+			log->gap = log->gap || reader_gap(log->reader);
 		if (got != 0)
 			break;
 		end_piece(r->logs, log);
@@ -240,6 +243,8 @@ read_chunk(const struct reading *r, struct log *log, struct err *e)
 		return got;
 	c.file = log->key == 0 ? log->piece : log->key;
 	c.fallback_ms = reader_mtime_ms(log->reader);
+	c.gap = log->gap;
+	log->gap = false;
 	teller_chunk(log->teller_log, &c, r->arena, &events, NULL);
 	r->logs->progress.bytes += c.len;
 	r->logs->reading = log->reader;

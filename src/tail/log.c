@@ -111,6 +111,7 @@ offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budge
 	    .len = p->len,
 	    .again = p->offset < f->cp.offset,
 	    .final = p->final,
+	    .gap = log->stats.long_lines != log->long_told,
 	    .mtime_ms = f->mtime_ns / 1000000};
 
 	if (!log->begun && c.offset > 0)
@@ -125,6 +126,7 @@ offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budge
 		return false;
 	}
 	log->broken = false;
+	log->long_told = log->stats.long_lines;
 	log->stats.bytes += c.len;
 	*budget -= c.len < *budget ? c.len : *budget;
 	file_taken(f, c.offset + c.len);

@@ -46,6 +46,7 @@ offer(struct pipe *p)
 			    lines_rest(&p->lines, &c.data, &c.len, &c.offset) != 1)
 				return;
 		}
+		c.gap = p->lines.long_lines != p->source.stats.long_lines;
 		p->held = p->hooks.lines(p->arg, &c) != 0;
 		if (p->held)
 			break;

@@ -16,6 +16,7 @@
 struct reader {
 	struct stream *stream;
 	struct lines lines;
+	uint64_t long_lines; /* before the newest chunk was looked for */
 	uint64_t size;
 	int64_t mtime_ms;
 	bool ended;
@@ -116,6 +117,7 @@ reader_next(struct reader *r, const char **data_r, size_t *len_r, uint64_t *offs
 {
 	int got;
 
+	r->long_lines = r->lines.long_lines;
 	lines_take(&r->lines, r->lines.base + r->lines.whole);
 	while (lines_whole(&r->lines, data_r, len_r, offset_r) == 0) {
 		if (r->ended)
@@ -131,6 +133,12 @@ reader_next(struct reader *r, const char **data_r, size_t *len_r, uint64_t *offs
 		}
 	}
 	return 1;
+}
+
+bool
+reader_gap(const struct reader *r)
+{
+	return r->lines.long_lines != r->long_lines;
 }
 
 int64_t

@@ -8,6 +8,7 @@
 #ifndef HEARSAY_TAIL_READER_H
 #define HEARSAY_TAIL_READER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ void reader_close(struct reader *r);
  */
 int reader_next(struct reader *r, const char **data_r, size_t *len_r, uint64_t *offset_r,
     struct err *e);
+
+/* Was a line passed over right before what reader_next gave last, or the end? */
+bool reader_gap(const struct reader *r);
 
 /* UTC ms of the file's last modification; of now for standard input. */
 int64_t reader_mtime_ms(const struct reader *r);

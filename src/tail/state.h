@@ -74,6 +74,7 @@ struct tail_log {
 	uint64_t *inodes; /* of the files, as inodes.c has them */
 	size_t inode_count;
 	struct tail_stats stats;
+	uint64_t long_told; /* of the long lines, those before the newest chunk */
 	struct tail_log *prev, *next;             /* of all logs */
 	struct tail_log *queue_prev, *queue_next; /* of those that wait for a turn */
 	UT_hash_handle hh;                        /* by path */

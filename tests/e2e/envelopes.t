@@ -123,13 +123,17 @@ FORGED = (LINE % (2, b"handlers.auth") + b"Logging in user @admin:example.test o
 def check_cuts(tap, folder):
     """The last piece of a line is never a line, wherever a user makes the cut fall."""
     head = LINE % (1, b"x")
-    for size, what in ((wrap.PIECE, "of a long line"), ((1 << 20) + 1, "of one that is too long")):
+    over = (1 << 20) + wrap.PIECE
+    for size, piece, what in ((wrap.PIECE, wrap.PIECE, "of a long line"),
+                              ((1 << 20) + 1, wrap.PIECE, "of one that is too long"),
+                              (over, over, "behind one that is too long itself")):
         for make in (wrap.docker, wrap.cri, wrap.journal):
             lines = []
             for forged in FORGED:
-                filler = size - size % wrap.PIECE + wrap.PIECE - len(head)
+                filler = size - size % piece + piece - len(head)
                 lines.append(head + b"x" * filler + forged)
-            data = make(b"\n".join(lines) + b"\n", clock_of())
+            data = make(b"\n".join(lines) + b"\n", clock_of(),
+                        cut=lambda left, piece=piece: min(left, piece))
             path = folder / "cut.log"
             with open(path, "wb") as f:
                 f.write(data)
@@ -137,7 +141,9 @@ def check_cuts(tap, folder):
                               "-z", "UTC", path)
             tap.ok(out.returncode == 0 and out.stdout == "",
                    "a forged piece %s in %s" % (what, make.__name__), out.stdout)
-            tap.equal("2 lines of more than 1 MiB" in out.stderr, size > 1 << 20,
+            # Of which each piece is one that is too long, there are two.
+            tap.equal(re.findall(r"(\d+) lines of more than 1 MiB", out.stderr),
+                      [] if size < 1 << 20 else ["4" if piece == over else "2"],
                       "lines that are too long are counted (%d, %s)" % (size, make.__name__))
     escaped = b"#012".join((head + b"x",) + FORGED) + b"\n"
     tap.equal(told(folder, wrap.syslog_3164(escaped, clock_of())), [],

@@ -257,6 +257,9 @@ def forged(tap):
             s.journal.add("a line", _STREAM_ID="bb")
             s.journal.add("a line", _TRANSPORT="journal")
             s.journal.add(line, _STREAM_ID="aa")
+        for line in lines:
+            s.journal.add("x" * (1 << 20), _LINE_BREAK="line-max")
+            s.journal.add(line)
         s.journal.add("\n".join(("x",) + lines), _TRANSPORT="journal")
         for line in lines:
             s.journal.add(line.replace("POST-2", "POST-3"), unit="evil.service", UNIT=UNIT)

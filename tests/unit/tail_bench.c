@@ -44,6 +44,7 @@ take_lines(void *arg, const struct tail_chunk *c)
 	}
 	b->chunks++;
 	b->finals += c->final;
+	b->chunk_gaps += c->gap;
 	if (!c->final && !c->again)
 		assert_int_equal(c->data[c->len - 1], '\n');
 	buf_add(c->again ? &b->again : &b->told, c->data, c->len);

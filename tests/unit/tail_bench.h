@@ -39,6 +39,7 @@ struct bench {
 	struct buf again;  /* those */
 	struct buf before; /* what stands before the first of them */
 	unsigned looks_back;
+	unsigned chunk_gaps; /* chunks with a gap right before them */
 	unsigned chunks, moves, gaps, finals;
 	uint64_t gap_bytes;
 	char *gap_why;

@@ -258,11 +258,62 @@ long_lines_are_passed_over(void **state)
 	all = read_rest(r, &next);
 	assert_int_equal(next, text.len);
 	assert_int_equal(reader_long_lines(r), 2);
+	assert_false(reader_gap(r));
 	reader_close(r);
 	assert_int_equal(all.len, 7 + fits + 1 + 8 + 6);
 	assert_memory_equal(all.p, text.p, 7 + fits + 9);
 	assert_memory_equal(all.p + all.len - 14, "between\nafter\n", 14);
 	buf_free(&all);
+	buf_free(&text);
+}
+
+/* Nothing ends it, and it is as long as a line may be; or a byte longer. */
+static void
+last_line_of_the_limit(void **state)
+{
+	const size_t fits = LINE_MAX_BYTES;
+	char *text = xmalloc(fits + 1);
+	struct buf all;
+
+	memset(text, 'a', fits + 1);
+	put_file(*state, text, fits);
+	all = read_file(*state);
+	assert_text(&all, text, fits);
+	buf_free(&all);
+	put_file(*state, text, fits + 1);
+	all = read_file(*state);
+	assert_int_equal(all.len, 0);
+	buf_free(&all);
+	free(text);
+}
+
+/* What stands behind one may have been its rest. */
+static void
+long_lines_leave_a_gap(void **state)
+{
+	struct place *p = *state;
+	struct buf text = {0};
+	const char *data;
+	struct reader *r;
+	uint64_t offset;
+	size_t len;
+
+	buf_adds(&text, "before\n");
+	buf_reserve(&text, 2 * LINE_MAX_BYTES);
+	memset(text.p + text.len, 'a', 2 * LINE_MAX_BYTES);
+	text.len += 2 * LINE_MAX_BYTES;
+	buf_adds(&text, "\nafter\n");
+	put_file(p, text.p, text.len);
+	r = reader_open(p->path, NULL);
+	assert_non_null(r);
+	assert_int_equal(reader_next(r, &data, &len, &offset, NULL), 1);
+	assert_false(reader_gap(r));
+	assert_int_equal(reader_next(r, &data, &len, &offset, NULL), 1);
+	assert_memory_equal(data, "after\n", 6);
+	assert_true(reader_gap(r));
+	assert_int_equal(reader_next(r, &data, &len, &offset, NULL), 0);
+	assert_false(reader_gap(r));
+	reader_close(r);
 	buf_free(&text);
 }
 
@@ -524,6 +575,8 @@ main(void)
 	    cmocka_unit_test(what_cannot_be_opened),
 	    cmocka_unit_test(standard_input),
 	    cmocka_unit_test(long_lines_are_passed_over),
+	    cmocka_unit_test(last_line_of_the_limit),
+	    cmocka_unit_test(long_lines_leave_a_gap),
 	    cmocka_unit_test(nuls_before_a_line_are_dropped),
 	    cmocka_unit_test(gzip_file),
 	    cmocka_unit_test(gzip_members),

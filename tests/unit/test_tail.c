@@ -271,9 +271,15 @@ long_line_is_passed_over(void **state)
 	commit_and_crash(b);
 	begin(b);
 	settle(b);
-	append(b, "\ntwo\n");
+	append(b, "\n");
+	settle(b);
+	assert_int_equal(b->chunk_gaps, 0);
+	append(b, "two\n");
+	settle(b);
+	assert_int_equal(b->chunk_gaps, 1);
 	append(b, "three\n");
 	run_until(b, told_three);
+	assert_int_equal(b->chunk_gaps, 1);
 	tail_log_stats(b->log, &st);
 	assert_int_equal(st.long_lines, 1);
 	buf_free(&line);
