@@ -260,6 +260,7 @@ add_log(struct tail *t, struct follow *w, const char *path)
 	struct tail_log *log = tail_add_log(t, path, w->how, cps, count, cookie);
 
 	checkpoints_free(cps, count);
+	log->matched = true;
 	return log;
 }
 

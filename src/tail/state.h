@@ -57,6 +57,7 @@ struct tail_log {
 	struct tail_how how;
 	bool
 	    first_sight; /* nothing is known of the last run, and no look was taken yet */
+	bool matched;    /* by a glob; nobody asks for this path */
 	bool look;       /* what stands at the path may have changed */
 	bool stirred;   /* its file was written to, or truncated, since the last search */
 	bool wake;      /* there may be more to read */

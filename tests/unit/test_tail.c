@@ -1350,7 +1350,7 @@ usual_times(void **state)
 	struct bench *b = *state;
 	struct err e = {0};
 	struct tail *t =
-	    tail_new(b->base, &(const struct tail_hooks){.known = NULL}, b, &e);
+	    tail_new(b->base, &(const struct tail_hooks){.found = NULL}, b, &e);
 
 	assert_non_null(t);
 	assert_int_equal(t->timing.hold_ms, 60 * 1000);
