@@ -245,6 +245,24 @@ envelope_of(struct decoder *d, struct slice line, int64_t fallback_ms, struct ar
 	return ENVELOPE_AUTO;
 }
 
+/*
+ * In an object no NUL stands as it is.  One shows half an object that a power cut
+ * left, and behind the last of them is what was written since.  In a log whose
+ * envelope is not known yet they may be a user's.
+ */
+static bool
+unwrap_known(struct decoder *d, struct slice line, int64_t fallback_ms, struct arena *a,
+    struct wrapped *w_r)
+{
+	const char *end = line.p + line.len, *nul = NULL;
+
+	if (d->envelope == ENVELOPE_DOCKER_JSON || d->envelope == ENVELOPE_JOURNAL)
+		nul = memrchr(line.p, '\0', line.len);
+	if (nul != NULL)
+		line = (struct slice){nul + 1, (size_t)(end - nul) - 1};
+	return unwrap(d, d->envelope, line, fallback_ms, a, w_r);
+}
+
 void
 decoder_set_envelope(struct decoder *d, enum envelope_kind kind)
 {
@@ -366,7 +384,7 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
 
 	*u_r = (struct unwrapped){.line = line, .place = at, .ms = INT64_MIN};
 	if (!envelope_cuts(d->envelope) ||
-	    !unwrap(d, d->envelope, plain_line(line), fallback_ms, a, &w))
+	    !unwrap_known(d, plain_line(line), fallback_ms, a, &w))
 		return true;
 	if (d->envelope == ENVELOPE_SYSLOG) {
 		take_message(d, &w, fallback_ms, a, u_r);
@@ -437,7 +455,7 @@ decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms, struct a
 	line = plain_line(line);
 	if (d->envelope == ENVELOPE_AUTO)
 		d->envelope = envelope_of(d, line, fallback_ms, a);
-	if (unwrap(d, d->envelope, line, fallback_ms, a, &w))
+	if (unwrap_known(d, line, fallback_ms, a, &w))
 		return w.partial ? 0 : open_line(d, w.inner, &w, fallback_ms, a, r_r);
 	return bare_line(d, line, fallback_ms, a, r_r);
 }

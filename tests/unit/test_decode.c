@@ -903,6 +903,33 @@ an_object_was_not_cut(void **state)
 	assert_true(decoder_cut(x->synapse, slice_of("")));
 }
 
+/* A power cut left half of an object and a hole, and the next one was written behind it. */
+static void
+nuls_behind_half_an_object(void **state)
+{
+	static const char torn[] = "{\"log\":\"2026-11-23 half of\0\0\0" DOCKER(TEXT),
+			  users[] = TEXT "\0" DOCKER(TEXT);
+	struct fixture *x = *state;
+	const struct slice line = {torn, sizeof(torn) - 1};
+	struct unwrapped u;
+
+	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT)), 1);
+	assert_int_equal(decoder_line(x->synapse, line, FALLBACK, x->a, &x->r), 1);
+	assert_slice(x->r.part[PART_MESSAGE],
+	    "Logging in user @erin:example.org on device HOBBIT");
+	assert_true(decoder_unwrap(
+	    x->synapse, line, (struct line_place){1, 1}, FALLBACK, x->a, &u));
+	assert_true(u.wrapped);
+	assert_slice(u.line, TEXT);
+	/* In a log without an envelope they are a user's. */
+	assert_int_equal(decoder_line(x->other, (struct slice){users, sizeof(users) - 1},
+			     FALLBACK, x->a, &x->r),
+	    0);
+	assert_true(decoder_unwrap(x->other, slice_of(DOCKER(TEXT)),
+	    (struct line_place){1, 1}, FALLBACK, x->a, &u));
+	assert_false(u.wrapped);
+}
+
 /* Left by a truncation under a writer that does not append, or by a power cut. */
 static void
 nuls_before_a_line(void **state)
@@ -1199,6 +1226,7 @@ main(void)
 	    test(a_record_behind_half_a_line),
 	    test(an_object_was_not_cut),
 	    test(nuls_before_a_line),
+	    test(nuls_behind_half_an_object),
 	    test(local_times),
 	    test(fallback_is_no_last_ts),
 	    test(time_of_a_line_that_is_not_taken),
