@@ -222,6 +222,16 @@ end_piece(struct logs *l, struct log *log)
 	l->reading = NULL;
 }
 
+/*
+ * What is written now may be read before its end is: half a line can be a whole one
+ * of another user.  In a piece that was rotated away nothing goes on.
+ */
+static bool
+may_go_on(const struct log *log, const struct teller_chunk *c)
+{
+	return log->piece == log->path_count && c->data[c->len - 1] != '\n';
+}
+
 /* One chunk of a log: 1; 0 at the log's end; -1 on error. */
 static int
 read_chunk(const struct reading *r, struct log *log, struct err *e)
@@ -235,9 +245,12 @@ read_chunk(const struct reading *r, struct log *log, struct err *e)
 		got = reader_next(log->reader, &c.data, &c.len, &c.offset, e);
 		if (got != -1)
 			log->gap = log->gap || reader_gap(log->reader);
-		if (got != 0)
+		if (got == 1 && may_go_on(log, &c))
+			r->logs->progress.unfinished++;
+		else if (got != 0)
 			break;
-		end_piece(r->logs, log);
+		else
+			end_piece(r->logs, log);
 	}
 	if (got != 1)
 		return got;

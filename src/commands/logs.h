@@ -63,6 +63,7 @@ struct logs_progress {
 	uint64_t done;       /* of these, read */
 	uint64_t bytes;      /* of lines: what was compressed counts in full */
 	uint64_t long_lines; /* passed over for their length */
+	uint64_t unfinished; /* last lines without a newline, of which nothing is told */
 };
 
 void logs_progress(const struct logs *l, struct logs_progress *p_r);

@@ -295,6 +295,11 @@ summary(const struct replay *r)
 	if (p.long_lines > 0)
 		fprintf(stderr, "%" PRIu64 " lines of more than 1 MiB were passed over\n",
 		    p.long_lines);
+	if (p.unfinished > 0)
+		fprintf(stderr,
+		    "%" PRIu64
+		    " last lines without a newline may go on, and were not told\n",
+		    p.unfinished);
 	if (r->backfill != NULL) {
 		backfill_counts(r->backfill, &queued, &known, &ahead);
 		fprintf(stderr,

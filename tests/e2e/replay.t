@@ -48,12 +48,37 @@ def check_pieces(tap, folder, data, events, rng):
               "rotated pieces in any order are read as one log")
 
 
+# A login, told by the second line.
+LOGIN = (b"2026-11-23 10:00:01,000 - synapse.handlers.auth - 1 - INFO - POST-7 - "
+         b"Logging in user @alice:example.test on device D\n"
+         b"2026-11-23 10:00:02,000 - synapse.access.http.8008 - 1 - INFO - POST-7 - "
+         b"::1 - 8008 - {None} Processed request: 0.1sec/0.0sec (0.0sec, 0.0sec) "
+         b"(0.0sec/0.0sec/1) 1B 200 \"POST /_matrix/client/v3/login HTTP/1.1\" "
+         b"\"x\" [0 dbevts]")
+
+
+def check_half_a_line(tap, folder):
+    """What has no newline may go on, but for what was rotated away."""
+    path = folder / "half.log"
+    for data, told in ((LOGIN + b"\n", 1), (LOGIN, 0)):
+        with open(path, "wb") as f:
+            f.write(data)
+        out = lib.hearsay("replay", "-P", lib.PATTERNS, "-p", "synapse", "-s", lib.SERVER, path)
+        tap.equal(out.stdout.count("\n"), told, "of a last line %r" % data[-2:])
+        tap.equal("may go on" in out.stderr, told == 0, "and it is said so, or not")
+    os.rename(path, path + ".1")
+    with open(path, "wb"):
+        pass
+    tap.equal(len(lib.replay(path, path + ".1")), 1, "what was rotated away does not go on")
+
+
 def main():
     tap = lib.Tap()
     rng = lib.seeded(tap)
     with lib.Folder() as folder:
         data, events = check_capture(tap, folder, "synapse-text")
         check_pieces(tap, folder, data, events, rng)
+        check_half_a_line(tap, folder)
         check_capture(tap, folder, "synapse-terse-json")
         out = lib.hearsay("replay", "-P", lib.PATTERNS, folder / "nothing.log")
         tap.ok(out.returncode == 1 and "nothing.log" in out.stderr,
