@@ -1,7 +1,9 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands/commands.h"
 
@@ -35,11 +37,28 @@ usage(FILE *to)
 	    to);
 }
 
+/*
+ * A file that we open must not be standard input or output where these were closed:
+ * it would be read as a log, or get messages written into it.
+ */
+static void
+open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		(void)close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
 	size_t i;
 
+	open_standard();
 	/* A reader of our output or a receiver that goes away is an error we return, not an end. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {

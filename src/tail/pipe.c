@@ -103,6 +103,8 @@ open_fd(const char *path, struct err *e)
 		if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
 			return err_set(e,
 			    "standard input is a file; write its path instead of \"-\"");
+		if (S_ISCHR(st.st_mode) && isatty(STDIN_FILENO) == 0)
+			return err_set(e, "standard input is closed, or no pipe");
 		return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 	}
 	/* Open for writing as well, it does not end with its writers, nor waits for one. */

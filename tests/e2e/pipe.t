@@ -71,6 +71,19 @@ def standard_input(tap, data, want):
         receiver.stop()
 
 
+def closed_input(tap):
+    """Nothing of ours gets the number of standard input, to be read as a log."""
+    with lib.Folder() as folder:
+        config = folder / "hearsay.conf"
+        receiver = lib.Receiver(folder)
+        lib.write_config(config, folder, receiver.registration, "-")
+        run = subprocess.run("exec %s run -c %s <&-" % (lib.HEARSAY, config), shell=True,
+                             capture_output=True, text=True, check=False,
+                             timeout=lib.PATIENCE)
+        tap.ok(run.returncode != 0 and "standard input is closed" in run.stderr,
+               "a standard input that is closed is no log", run.stderr)
+
+
 def main():
     tap = lib.Tap()
     data, _ = lib.capture("synapse-text")
@@ -78,6 +91,7 @@ def main():
         want = lib.replay_listed(data, folder)
     fifo(tap, data, want)
     standard_input(tap, data, want)
+    closed_input(tap)
     tap.done()
 
 

@@ -239,6 +239,24 @@ what_was_written_is_drained(void **state)
 	test_free(line);
 }
 
+static void
+what_is_no_pipe_is_refused(void **state)
+{
+	struct event_base *base = event_base_new();
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct err e = {0};
+
+	(void)state;
+	assert_null(pipe_open(base, "/dev/null", &hooks, NULL, &e));
+	assert_non_null(strstr(e.text, "no FIFO"));
+	/* So it is where standard input was closed. */
+	assert_int_equal(dup2(null, STDIN_FILENO), STDIN_FILENO);
+	assert_null(pipe_open(base, "-", &hooks, NULL, &e));
+	assert_non_null(strstr(e.text, "closed"));
+	assert_int_equal(close(null), 0);
+	event_base_free(base);
+}
+
 int
 main(void)
 {
@@ -247,6 +265,7 @@ main(void)
 	    cmocka_unit_test(the_rest_waits_until_it_is_taken),
 	    cmocka_unit_test(nothing_is_read_while_nothing_is_taken),
 	    cmocka_unit_test(what_was_written_is_drained),
+	    cmocka_unit_test(what_is_no_pipe_is_refused),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
