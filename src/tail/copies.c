@@ -2,8 +2,10 @@
  * A file that was truncated in its place, or removed: which piece is its copy?
  */
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/err.h"
 #include "base/say.h"
@@ -153,6 +155,48 @@ copies_live(const struct sight *s, const struct file *f)
 		    s->p.seen[i].facts.mtime_ns > s->since)
 			return NULL;
 	return live;
+}
+
+static bool
+is_deleted(const struct file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* What we have of old stands in f, too, and more: f is its file now. */
+static void
+go_on_in(struct tail_log *log, struct file *old, struct file *f)
+{
+	struct err e;
+
+	log_unhold(log, old);
+	if (file_take(old, f->fd, f->cp.path, &e) == -1)
+		say(LOG_ERR, "log=%s %s", log->path, e.text);
+	f->fd = -1;
+	old->live = true;
+	DL_DELETE(log->files, f);
+	file_free(f);
+}
+
+enum copying
+copies_begun(struct tail_log *log, struct file *f)
+{
+	struct file *old = f == log->files ? NULL : f->prev;
+	int same;
+
+	if (old == NULL || old->blank || old->fd == -1 || f->fd == -1 ||
+	    old->cp.offset < EVIDENCE_MIN || lines_end(&f->lines) < EVIDENCE_MIN)
+		return COPIED_NOT;
+	if (is_deleted(old) && content_begins_with(f->fd, old->fd) == 1) {
+		go_on_in(log, old, f);
+		return COPIED;
+	}
+	same = content_begins_with(old->fd, f->fd);
+	if (same == -1)
+		tail_look_again(log);
+	return same == 0 ? COPIED_NOT : COPIED_IN_PART;
 }
 
 /*

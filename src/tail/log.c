@@ -231,19 +231,24 @@ wake(struct tail_log *log)
  * The first line of a new file, read, and not told yet.  Before it was written
  * others may have been since we last looked: at the end of an older file, or
  * elsewhere by now, as the file may have been truncated, or be the next one but
- * one.  A look and a reading behind this one find them; false where it can't be told
- * whether there are any.
+ * one.  A look and a reading behind this one find them.  Where it can't be told
+ * whether there are any, or whether the line is new, more must happen first.
  */
-static bool
+static enum progress
 begin_file(struct tail_log *log, struct file *f)
 {
-	if (f->live)
+	enum copying copying = COPIED_NOT;
+
+	if (f->live) {
 		sight_search(log);
-	if (log->unsure)
-		return false;
+		copying = log->unsure ? COPIED_IN_PART : copies_begun(log, f);
+	}
+	if (copying == COPIED_IN_PART)
+		return READ_TO_END;
 	wake(log);
-	f->blank = f->lines.whole == f->lines.start;
-	return true;
+	if (copying == COPIED_NOT)
+		f->blank = f->lines.whole == f->lines.start;
+	return READ_CUT;
 }
 
 static enum progress
@@ -261,7 +266,7 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 		switch (answer) {
 		case FILE_LINES:
 			if (f->blank)
-				return begin_file(log, f) ? READ_CUT : READ_TO_END;
+				return begin_file(log, f);
 			if (!offer(log, f, &p, budget))
 				return READ_BLOCKED;
 			break;

@@ -150,6 +150,14 @@ void log_append(struct tail_log *log, struct file *f);
 void log_unhold(struct tail_log *log, struct file *f);
 void log_gap(struct tail_log *log, uint64_t bytes, const char *why);
 
+/*
+ * copies.c: does f, at the path and none of its lines told, hold the text of the
+ * file before it?  An editor renames a log, writes it anew and removes the old
+ * one.  COPIED: f is gone, and that file goes on in its place.
+ */
+enum copying { COPIED_NOT, COPIED_IN_PART, COPIED };
+enum copying copies_begun(struct tail_log *log, struct file *f);
+
 /* places.c: which directories and names are the log's, links followed. */
 void places_resolve(struct tail_log *log);
 const struct place *places_find(const struct tail *t, const char *path);

@@ -1385,6 +1385,57 @@ banners_and_words(void)
 }
 
 /* A file that has a banner alone, was rotated, held and deleted: the log begins with it, too. */
+/* An editor renames the log, writes it anew, and takes its time; a writer goes on. */
+static void
+written_anew_slowly(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = equal_head();
+
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	move(b, "log", "log~");
+	append(b, "");
+	settle(b);
+	copy(b, "log~", "whole");
+	truncate_to(b, "whole", 1000);
+	copy(b, "whole", "log");
+	settle(b);
+	copy(b, "log~", "log");
+	settle(b);
+	assert_told(b, text.p);
+	delete (b, "log~");
+	append(b, "one\n");
+	settle(b);
+	append(b, "two\n");
+	settle(b);
+	buf_adds(&text, "one\ntwo\n");
+	assert_told(b, text.p);
+	assert_int_equal(b->gaps, 0);
+	buf_free(&text);
+}
+
+/* But a file that is longer begins as others do. */
+static void
+written_as_before_and_on(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = equal_head();
+
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, text.p);
+	settle(b);
+	assert_told(b, text.p);
+	append(b, "one\n");
+	settle(b);
+	assert_int_equal(b->told.len, 2 * text.len + strlen("one\n"));
+	buf_free(&text);
+}
+
 static void
 banner_is_no_copy(void **state)
 {
@@ -1811,6 +1862,8 @@ main(void)
 	    TEST(regrown_within_a_long_line),
 	    TEST(held_is_deleted_while_down),
 	    TEST(replaced_by_its_copy),
+	    TEST(written_anew_slowly),
+	    TEST(written_as_before_and_on),
 	    TEST(banner_is_no_copy),
 	    TEST(banner_is_no_copy_after_a_kill),
 	    TEST(text_is_put_back),
