@@ -173,40 +173,73 @@ log_was_cut(const struct tail_log *log)
 
 /* ---- the look --------------------------------------------------------------------- */
 
-/* Bytes that only we still hold, for f has no name any more. */
-static uint64_t
-deleted_bytes(const struct file *f)
-{
-	struct stat st;
+/* Files that only we still hold, for they have no name any more. */
+struct deleted {
+	size_t count;
+	uint64_t bytes;
+};
 
-	if (f->fd == -1 || f->live || fstat(f->fd, &st) == -1 || st.st_nlink > 0 ||
-	    (uint64_t)st.st_size <= lines_end(&f->lines))
-		return 0;
-	return (uint64_t)st.st_size - lines_end(&f->lines);
+static bool
+is_deleted(const struct file *f, struct stat *st_r)
+{
+	return f->fd != -1 && !f->live && fstat(f->fd, st_r) == 0 && st_r->st_nlink == 0;
 }
 
-/* While nothing is read, rotation goes on, and what it deletes would fill the disk. */
+static struct deleted
+all_deleted(const struct tail_log *log)
+{
+	struct deleted d = {0};
+	const struct file *f;
+	struct stat st;
+
+	for (f = log->files; f != NULL; f = f->next) {
+		if (!is_deleted(f, &st))
+			continue;
+		d.count++;
+		d.bytes += (uint64_t)st.st_size;
+	}
+	return d;
+}
+
+/* f is not held any longer; what is not read of it, size bytes in all, is lost. */
+static void
+let_go(struct sight *s, struct file *f, uint64_t size)
+{
+	uint64_t had = lines_end(&f->lines) - (f->lines.end - f->lines.whole);
+
+	log_unhold(s->log, f);
+	s->moved = true;
+	if (f->pos >= size) {
+		file_finish(f);
+		return;
+	}
+	file_drop(f);
+	f->source = FILE_LOST;
+	if (size > had)
+		log_gap(s->log, size - had,
+		    "too much was deleted before it was read, the oldest of it is not "
+		    "held any longer");
+}
+
+/*
+ * Rotation goes on, whatever is read: what it deletes would fill the disk.  The
+ * oldest are let go, for those are read before the others.
+ */
 static void
 bound_deleted(struct sight *s)
 {
-	uint64_t bytes, sum = 0;
-	size_t count = 0;
+	struct deleted d = all_deleted(s->log);
 	struct file *f;
+	struct stat st;
 
-	for (f = log_newest(s->log); f != NULL; f = f == s->log->files ? NULL : f->prev) {
-		bytes = deleted_bytes(f);
-		if (bytes == 0)
+	for (f = s->log->files; f != NULL; f = f->next) {
+		if (d.count <= DELETED_MAX && d.bytes <= DELETED_MAX_BYTES)
+			return;
+		if (!is_deleted(f, &st))
 			continue;
-		sum += bytes;
-		if (++count <= DELETED_MAX && sum <= DELETED_MAX_BYTES)
-			continue;
-		log_unhold(s->log, f);
-		file_drop(f);
-		f->source = FILE_LOST;
-		s->moved = true;
-		log_gap(s->log, bytes,
-		    "too much was deleted before it was read, the oldest of it is not "
-		    "held any longer");
+		d.count--;
+		d.bytes -= (uint64_t)st.st_size;
+		let_go(s, f, (uint64_t)st.st_size);
 	}
 }
 

@@ -25,8 +25,9 @@ struct tail_log; /* one followed path; owned by tail, valid until tail_free */
 #define LINE_MAX_BYTES (1024 * 1024) /* longer lines are passed over and counted */
 
 /*
- * Files of a log that were deleted before they were read stay on the disk while
- * they are held open; beyond this the oldest are let go, and counted as a gap.
+ * Files of a log that were deleted stay on the disk while they are held open, to
+ * be read, or for late writers; beyond this the oldest are let go, and what was not
+ * read of them is counted as a gap.
  */
 #define DELETED_MAX 64
 #define DELETED_MAX_BYTES (4ULL * 1024 * 1024 * 1024)

@@ -1700,6 +1700,46 @@ deleted_bytes_are_held_within_a_bound(void **state)
 	assert_true(b->gap_bytes > DELETED_MAX_BYTES / 4);
 }
 
+/* Those that were read and are only held for late writers take as much of the disk. */
+static void
+deleted_and_read_are_held_within_a_bound(void **state)
+{
+	struct bench *b = *state;
+	struct file *f;
+	unsigned i, held = 0;
+
+	append(b, "first\n");
+	begin(b);
+	settle(b);
+	for (i = 0; i < DELETED_MAX + 10; i++) {
+		move(b, "log", "log.1");
+		append(b, "a line\n");
+		settle(b);
+		delete (b, "log.1");
+	}
+	move(b, "log", "log.1");
+	append(b, "last\n");
+	settle(b);
+	for (f = b->log->files; f != NULL; f = f->next)
+		held += f->fd != -1;
+	assert_int_equal(held, DELETED_MAX + 2);
+	b->refuse = true;
+	append(b, "unread\n");
+	look_blocked(b);
+	for (i = 0; i < DELETED_MAX; i++) {
+		move(b, "log", "log.1");
+		append(b, "a line\n");
+		look_blocked(b);
+		delete (b, "log.1");
+	}
+	look_blocked(b);
+	assert_int_equal(b->gaps, 0);
+	b->refuse = false;
+	tail_go_on(b->tail);
+	settle(b);
+	assert_int_equal(b->told.len, 6 + 5 + 7 + 7 * (2 * DELETED_MAX + 10));
+}
+
 /* ---- at random ---------------------------------------------------------------------------------- */
 
 struct dice {
@@ -1941,6 +1981,7 @@ main(void)
 	    TEST(rotated_into_another_directory),
 	    TEST(deleted_are_held_within_a_bound),
 	    TEST(deleted_bytes_are_held_within_a_bound),
+	    TEST(deleted_and_read_are_held_within_a_bound),
 	    TEST(random_rotations),
 	};
 
