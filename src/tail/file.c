@@ -530,11 +530,14 @@ read_packed(struct file *f, struct err *e)
 	return got == 0 ? FILE_AT_END : FILE_LINES;
 }
 
-/* At the end nothing but an unfinished line needs memory. */
+/*
+ * At the end nothing needs memory but an unfinished line, and the place behind
+ * what is passed over: NULs, a line that is too long.
+ */
 static void
 rest_at_end(struct file *f)
 {
-	if (f->lines.start == f->lines.end && !f->lines.passing)
+	if (f->lines.start == f->lines.end && lines_start(&f->lines) == f->pos)
 		lines_free(&f->lines);
 	else
 		lines_trim(&f->lines);

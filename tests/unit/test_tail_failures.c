@@ -72,6 +72,36 @@ link_to(const char *target, const char *path, uid_t owner)
 	assert_int_equal(lchown(path, owner, owner), 0);
 }
 
+/* ---- the disk ----------------------------------------------------------------------------- */
+
+static bool disk_fails;
+static size_t disk_gave; /* bytes */
+
+/* These stand before the C library's. */
+ssize_t
+pread(int fd, void *p, size_t len, off_t at)
+{
+	ssize_t n = -1;
+
+	errno = EIO;
+	if (!disk_fails)
+		n = syscall(SYS_pread64, fd, p, len, at);
+	disk_gave += n > 0 ? (size_t)n : 0;
+	return n;
+}
+
+ssize_t
+preadv(int fd, const struct iovec *parts, int count, off_t at)
+{
+	ssize_t n = -1;
+
+	errno = EIO;
+	if (!disk_fails)
+		n = syscall(SYS_preadv, fd, parts, count, at, 0);
+	disk_gave += n > 0 ? (size_t)n : 0;
+	return n;
+}
+
 /* ---- truncated while down ------------------------------------------------------ */
 
 /* It is shorter than the position, and no copy was made. */
@@ -382,6 +412,25 @@ endless_line(void **state)
 }
 
 /* Bytes are handed on as they are, whatever they mean. */
+/* NULs that are no hole, and more of them: those that were passed over stay behind. */
+static void
+runs_of_nul(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "");
+	truncate_to(b, "log", 4 * (off_t)MIB);
+	begin(b);
+	settle(b);
+	disk_gave = 0;
+	truncate_to(b, "log", 4 * (off_t)MIB + 1);
+	settle(b);
+	assert_true(disk_gave < MIB);
+	append(b, "one\ntwo\n");
+	append(b, "three\n");
+	run_until(b, told_three);
+}
+
 static void
 bytes_of_no_text(void **state)
 {
@@ -655,29 +704,6 @@ old_times_behind_a_lost_file(void **state)
 }
 
 /* ---- what can't be read ------------------------------------------------------------------ */
-
-static bool disk_fails;
-
-/* The disk may fail under us: these stand before the C library's. */
-ssize_t
-pread(int fd, void *p, size_t len, off_t at)
-{
-	if (disk_fails) {
-		errno = EIO;
-		return -1;
-	}
-	return syscall(SYS_pread64, fd, p, len, at);
-}
-
-ssize_t
-preadv(int fd, const struct iovec *parts, int count, off_t at)
-{
-	if (disk_fails) {
-		errno = EIO;
-		return -1;
-	}
-	return syscall(SYS_preadv, fd, parts, count, at, 0);
-}
 
 static void
 disk_fails_while_behind(void **state)
@@ -1827,6 +1853,7 @@ main(void)
 	    TEST(link_retargeted_while_behind),
 	    TEST(three_pieces_of_a_line),
 	    TEST(endless_line),
+	    TEST(runs_of_nul),
 	    TEST(bytes_of_no_text),
 	    TEST(rotated_names_that_the_glob_matches),
 	    TEST(numbers_before_the_extension),
