@@ -26,6 +26,7 @@ static int
 take_lines(void *arg, const struct tail_chunk *c)
 {
 	struct bench *b = arg;
+	void (*meanwhile)(struct bench * b);
 
 	assert_int_not_equal(c->file, 0);
 	if (c->before) {
@@ -51,6 +52,10 @@ take_lines(void *arg, const struct tail_chunk *c)
 	b->last_file = c->file;
 	b->last_offset = c->offset;
 	b->last_len = c->len;
+	meanwhile = b->meanwhile;
+	b->meanwhile = NULL;
+	if (meanwhile != NULL)
+		meanwhile(b);
 	return 0;
 }
 

@@ -43,8 +43,9 @@ struct bench {
 	unsigned chunks, moves, gaps, finals;
 	uint64_t gap_bytes;
 	char *gap_why;
-	bool keeps_resume; /* commit leaves resume as tail tells it */
-	bool refuse;       /* the lines hook says 1 */
+	bool keeps_resume;                  /* commit leaves resume as tail tells it */
+	bool refuse;                        /* the lines hook says 1 */
+	void (*meanwhile)(struct bench *b); /* happens once, while lines are taken */
 	unsigned refusals;
 	uint64_t last_file, last_offset;
 	size_t last_len;

@@ -1740,6 +1740,283 @@ deleted_and_read_are_held_within_a_bound(void **state)
 	assert_int_equal(b->told.len, 6 + 5 + 7 + 7 * (2 * DELETED_MAX + 10));
 }
 
+/* ---- what is kept, and what for -------------------------------------------------------------- */
+
+/* Written anew while down, with other bytes but for those before the position. */
+static void
+head_is_another(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = {0};
+
+	while (text.len <= GUARD_MAX)
+		buf_adds(&text, "all that a guard knows\n");
+	append(b, "one\n");
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, "two\n");
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	assert_int_equal(b->told.len, 2 * (4 + text.len));
+	assert_int_equal(b->gaps, 1);
+	buf_free(&text);
+}
+
+/* A piece that was met compressed is known again by its head. */
+static void
+compressed_is_known_again(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	move(b, "log", "log.2");
+	append_name(b, "log.1", "two\n");
+	pack(b, "log.1", "log.1.gz");
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	settle(b);
+	commit_and_crash(b);
+	delete (b, "log");
+	append(b, "four\n");
+	begin(b);
+	settle(b);
+	assert_true(told_four(b));
+	assert_int_equal(b->gaps, 1);
+}
+
+/* Read to its end, and compressed while down; nothing else of the log is left. */
+static void
+compressed_after_it_was_read(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = 0;
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	settle(b);
+	commit_and_crash(b);
+	pack(b, "log.1", "log.1.gz");
+	delete (b, "log");
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	assert_true(told_three(b));
+}
+
+/* Half of it is wanting: that is told of, and what is newer is read. */
+static void
+compressed_and_damaged(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	move(b, "log", "log.2");
+	append_name(b, "log.1", "lost\n");
+	pack(b, "log.1", "log.1.gz");
+	truncate_to(b, "log.1.gz", 12);
+	append(b, "two\nthree\n");
+	begin(b);
+	settle(b);
+	assert_true(told_three(b));
+	assert_int_equal(b->gaps, 1);
+}
+
+/* Pieces with a date, and one with a number that is newer than those. */
+static void
+names_of_two_kinds(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log-20260101");
+	wait_for_the_clock(b);
+	append(b, "three\n");
+	move(b, "log", "log.1");
+	append(b, "four\n");
+	begin(b);
+	settle(b);
+	assert_true(told_four(b));
+	assert_int_equal(b->gaps, 0);
+}
+
+/* A piece from before what was read last is put back. */
+static void
+old_piece_is_put_back(void **state)
+{
+	const struct timespec times[2] = {{1, 0}, {1, 0}};
+	struct bench *b = *state;
+	char *old = name_of(b, "log.1");
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	delete (b, "log");
+	append_to(old, "old\n");
+	assert_int_equal(utimensat(AT_FDCWD, old, times, 0), 0);
+	settle(b);
+	append(b, "two\nthree\n");
+	run_until(b, told_three);
+	free(old);
+}
+
+static void
+what_is_needed_again_is_gone(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\ntwo\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	b->cps[0].resume = 4;
+	b->keeps_resume = true;
+	delete (b, "log");
+	append(b, "three\n");
+	begin(b);
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+	assert_int_equal(b->gap_bytes, 0);
+	assert_non_null(strstr(b->gap_why, "unfinished request"));
+}
+
+/* Nothing was told of it, but half a line was seen. */
+static void
+truncated_within_the_first_line(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "half");
+	begin(b);
+	settle(b);
+	truncate_to(b, "log", 0);
+	append(b, "one\ntwo\nthree\n");
+	run_until(b, told_three);
+	assert_int_equal(b->gaps, 1);
+	assert_int_equal(b->gap_bytes, 4);
+}
+
+/* The newest file of which something was told is what tells new from old. */
+static void
+newest_told_is_remembered(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = 0;
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	delete (b, "log");
+	append(b, "");
+	settle(b);
+	settle(b);
+	delete (b, "log");
+	append(b, "");
+	settle(b);
+	commit(b);
+	commit(b);
+	assert_int_equal(b->cps[0].offset, 4);
+}
+
+/* The log is rotated by a copy when it was looked at, and not read yet. */
+static void
+copy_and_truncate(struct bench *b)
+{
+	append(b, "three\n");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "four\n");
+}
+
+static void
+rotated_before_its_first_line(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.2");
+	append(b, "");
+	b->meanwhile = copy_and_truncate;
+	begin(b);
+	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* Ten thousand logs are idle: nothing is in memory but what is half written. */
+static void
+idle_needs_no_memory(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	assert_null(b->log->files->lines.data);
+	append(b, "tw");
+	settle(b);
+	assert_true(b->log->files->lines.cap <= GUARD_MAX + 2);
+	append(b, "o\nthree\n");
+	run_until(b, told_three);
+}
+
+#define MANY_PIECES 40
+#define REMEMBERED 32
+
+/* Of old pieces enough are remembered, before and while the log is followed. */
+static void
+many_old_pieces(void **state)
+{
+	struct bench *b = *state;
+	unsigned i;
+	char *name;
+
+	for (i = 0; i < MANY_PIECES; i++) {
+		name = xasprintf("log-202601%02u", i);
+		append_name(b, name, "old\n");
+		free(name);
+	}
+	append(b, "one\n");
+	b->timing.hold_ms = 0;
+	begin(b);
+	settle(b);
+	commit(b);
+	assert_int_equal(b->cp_count, REMEMBERED + 1);
+	for (i = 0; i < MANY_PIECES; i++) {
+		name = xasprintf("log-202602%02u", i);
+		move(b, "log", name);
+		append(b, "more\n");
+		settle(b);
+		settle(b);
+		free(name);
+	}
+	commit(b);
+	commit(b);
+	assert_true(b->cp_count <= REMEMBERED + 2);
+	assert_int_equal(b->told.len, 4 + 5 * MANY_PIECES);
+}
+
 /* ---- at random ---------------------------------------------------------------------------------- */
 
 struct dice {
@@ -1982,6 +2259,18 @@ main(void)
 	    TEST(deleted_are_held_within_a_bound),
 	    TEST(deleted_bytes_are_held_within_a_bound),
 	    TEST(deleted_and_read_are_held_within_a_bound),
+	    TEST(head_is_another),
+	    TEST(compressed_is_known_again),
+	    TEST(compressed_after_it_was_read),
+	    TEST(compressed_and_damaged),
+	    TEST(names_of_two_kinds),
+	    TEST(old_piece_is_put_back),
+	    TEST(what_is_needed_again_is_gone),
+	    TEST(truncated_within_the_first_line),
+	    TEST(newest_told_is_remembered),
+	    TEST(rotated_before_its_first_line),
+	    TEST(idle_needs_no_memory),
+	    TEST(many_old_pieces),
 	    TEST(random_rotations),
 	};
 
