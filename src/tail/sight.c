@@ -463,6 +463,28 @@ sight_search(struct tail_log *log)
 		log->tail->hooks.moved(log->tail->arg, log);
 }
 
+/* Was something written to f, which was read to its end, though nobody held it any more? */
+static bool
+has_grown(const struct file *f)
+{
+	struct file_facts facts;
+
+	return f->source == FILE_UNSOUGHT && f->cp.finished && !f->gone &&
+	    identity_stat(f->cp.path, false, &facts) == 0 && facts.size > f->size &&
+	    facts.mtime_ns != f->mtime_ns && identity_same_inode(&facts.id, &f->cp.id);
+}
+
+static bool
+has_late_writes(const struct tail_log *log)
+{
+	const struct file *f;
+
+	for (f = log->files; f != NULL; f = f->next)
+		if (has_grown(f))
+			return true;
+	return false;
+}
+
 /* Most looks find that nothing changed. */
 static bool
 is_as_before(const struct tail_log *log)
@@ -474,7 +496,7 @@ is_as_before(const struct tail_log *log)
 	    log->unsure || is_wanting(log) ||
 	    identity_stat(log->path, true, &facts) == -1 || !S_ISREG(facts.mode))
 		return false;
-	return identity_same_inode(&facts.id, &f->cp.id) &&
+	return identity_same_inode(&facts.id, &f->cp.id) && !has_late_writes(log) &&
 	    (!f->blank || (facts.size == 0 && facts.mtime_ns == f->mtime_ns));
 }
 

@@ -536,6 +536,34 @@ last_line_of_a_rotated_file(void **state)
 }
 
 /* Each late write gives the old file its whole time again. */
+/* When it is not held any longer, the next look at everything finds it. */
+static void
+late_write_behind_the_hold(void **state)
+{
+	struct bench *b = *state;
+
+	b->timing.hold_ms = 0;
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	settle(b);
+	commit(b);
+	append_name(b, "log.1", "three\n");
+	settle(b);
+	assert_true(told_three(b));
+	settle(b);
+	commit_and_crash(b);
+	append_name(b, "log.1", "four\n");
+	begin(b);
+	settle(b);
+	settle(b);
+	assert_true(told_four(b));
+	assert_int_equal(b->gaps, 0);
+}
+
 static void
 late_write_renews_the_hold(void **state)
 {
@@ -2209,6 +2237,7 @@ main(void)
 	    TEST(rename_and_create),
 	    TEST(late_writer),
 	    TEST(last_line_of_a_rotated_file),
+	    TEST(late_write_behind_the_hold),
 	    TEST(late_write_renews_the_hold),
 	    TEST(held_over_a_restart),
 	    TEST(deleted_while_behind),
