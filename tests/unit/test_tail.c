@@ -4,6 +4,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -40,6 +42,26 @@ inotify_add_watch(int fd, const char *path, uint32_t mask)
 		return (int)syscall(SYS_inotify_add_watch, fd, path, mask);
 	errno = EACCES;
 	return -1;
+}
+
+/* Whose log.1 becomes log.2 when a directory was next read to its end; NULL: nobody's. */
+static const struct bench *renamer;
+
+struct dirent *
+readdir(DIR *d)
+{
+	static struct dirent *(*next)(DIR *);
+	const struct bench *b = renamer;
+	struct dirent *entry;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "readdir");
+	entry = next(d);
+	if (entry == NULL && b != NULL) {
+		renamer = NULL;
+		move(b, "log.1", "log.2");
+	}
+	return entry;
 }
 
 /* ---- following ------------------------------------------------------------------- */
@@ -641,6 +663,26 @@ generations_while_down(void **state)
 	append(b, "four\n");
 	begin(b);
 	run_until(b, told_four);
+	assert_int_equal(b->gaps, 0);
+}
+
+/* A name that moves while the directory is read: its file is in no one reading of it. */
+static void
+renamed_while_it_is_looked_for(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	renamer = b;
+	begin(b);
+	assert_null(renamer);
+	run_until(b, told_three);
 	assert_int_equal(b->gaps, 0);
 }
 
@@ -2242,6 +2284,7 @@ main(void)
 	    TEST(held_over_a_restart),
 	    TEST(deleted_while_behind),
 	    TEST(generations_while_down),
+	    TEST(renamed_while_it_is_looked_for),
 	    TEST(generations_unseen),
 	    TEST(compressed_while_down),
 	    TEST(old_pieces_stay_unread),
