@@ -15,6 +15,8 @@
 #include "tail/stream.h"
 #include "tail/tail.h"
 
+#define SKIP_SHARE (64 * 1024) /* bytes unpacked in one call, to be forgotten */
+
 /* ---- making and opening ------------------------------------------------------ */
 
 static uint64_t
@@ -225,10 +227,7 @@ take_packed(struct file *f, int fd, const char *path, struct err *e)
 	(void)close(fd);
 	if (f->stream == NULL)
 		return -1;
-	if (stream_skip(f->stream, f->pos, e) == -1) {
-		file_drop(f);
-		return -1;
-	}
+	f->skip = f->pos;
 	f->source = FILE_PACKED;
 	return 0;
 }
@@ -516,6 +515,19 @@ read_plain(struct file *f)
 	return answer;
 }
 
+/* Gigabytes may stand before the position, and others wait for their turn. */
+static enum file_answer
+skip_share(struct file *f, struct err *e)
+{
+	uint64_t share = f->skip < SKIP_SHARE ? f->skip : SKIP_SHARE;
+	int got = stream_skip(f->stream, share, e);
+
+	if (got == -1)
+		return FILE_BROKEN;
+	f->skip = got == 0 ? 0 : f->skip - share;
+	return FILE_SKIPS;
+}
+
 static enum file_answer
 read_packed(struct file *f, struct err *e)
 {
@@ -576,6 +588,8 @@ file_next(struct file *f, bool final, struct piece *p_r, struct err *e)
 			rest_at_end(f);
 			return FILE_AT_END;
 		}
+		if (f->source == FILE_PACKED && f->skip > 0)
+			return skip_share(f, e);
 		if (f->source == FILE_PACKED) {
 			answer = read_packed(f, e);
 		} else {

@@ -29,6 +29,7 @@ enum file_source {
 enum file_answer {
 	FILE_LINES,  /* there is a chunk */
 	FILE_AT_END, /* nothing more for now */
+	FILE_SKIPS,  /* it is unpacked to its position, a share at a time: ask again */
 	FILE_CUT,   /* it was truncated, or is another one: what is unread is elsewhere */
 	FILE_BROKEN /* it can't be read */
 };
@@ -40,6 +41,7 @@ struct file {
 	enum file_source source;
 	int fd;
 	struct stream *stream;
+	uint64_t skip; /* of the stream, before pos */
 	struct lines lines;
 	uint64_t pos;      /* of the next line to hand out; < cp.offset: again */
 	struct guard here; /* over the bytes before pos */

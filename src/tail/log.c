@@ -272,6 +272,8 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 			break;
 		case FILE_AT_END:
 			return at_end(log, f, budget);
+		case FILE_SKIPS:
+			return READ_MORE;
 		case FILE_CUT:
 			cut(log, f);
 			return READ_CUT;

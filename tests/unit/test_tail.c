@@ -726,6 +726,35 @@ compressed_while_down(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
+/* Far into a compressed piece the position lies; others are read while it is unpacked. */
+static void
+others_are_read_while_a_piece_is_unpacked(void **state)
+{
+	struct bench *b = *state;
+	char *other = name_of(b, "other");
+	struct buf text = {0};
+	struct err e;
+
+	while (text.len < 1024 * 1024)
+		buf_adds(&text, "a line that was told\n");
+	append(b, text.p);
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	pack(b, "log.1", "log.1.gz");
+	append(b, "three\n");
+	append_to(other, "one\n");
+	begin(b);
+	assert_non_null(tail_follow(b->tail, other, b->how, NULL, 0, b, &e));
+	settle(b);
+	assert_string_equal(b->told.p + text.len, "one\ntwo\nthree\n");
+	assert_int_equal(b->gaps, 0);
+	buf_free(&text);
+	free(other);
+}
+
 /* What is older than what we know is never read. */
 static void
 old_pieces_stay_unread(void **state)
@@ -2287,6 +2316,7 @@ main(void)
 	    TEST(renamed_while_it_is_looked_for),
 	    TEST(generations_unseen),
 	    TEST(compressed_while_down),
+	    TEST(others_are_read_while_a_piece_is_unpacked),
 	    TEST(old_pieces_stay_unread),
 	    TEST(gone_while_down),
 	    TEST(generation_after_a_lost_one),
