@@ -217,9 +217,6 @@ unwrap(struct decoder *d, enum envelope_kind kind, struct slice line, int64_t fa
 {
 	const struct envelope_clock clock = {d->zone, d->last_ts, fallback_ms};
 
-	/* Behind an object it is of the line's end; elsewhere of what is inside. */
-	if (kind == ENVELOPE_DOCKER_JSON || kind == ENVELOPE_JOURNAL)
-		line = without_cr(line);
 	return envelope_open(kind, line, &clock, a, w_r);
 }
 

@@ -841,6 +841,22 @@ pieces_with_cr_lf(void **state)
 	assert_slice(x->r.part[PART_MESSAGE], "Logging in");
 }
 
+/* Behind an object a CR is of the line's end, whatever the text ends in. */
+static void
+objects_with_cr_lf(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(feed(x, x->synapse, DOCKER(TEXT) "\r"), 1);
+	assert_slice(x->r.part[PART_MESSAGE], HOBBIT);
+	assert_false(x->r.cr);
+	assert_int_equal(feed(x, x->other,
+			     "{\"MESSAGE\":\"INFO[2026-11-23T09:46:28.829Z] hi\","
+			     "\"__REALTIME_TIMESTAMP\":\"1795428044795123\"}\r"),
+	    1);
+	assert_slice(x->r.part[PART_MESSAGE], "hi");
+}
+
 static bool
 unwrap(struct fixture *x, const char *line, struct unwrapped *u_r)
 {
@@ -928,6 +944,21 @@ nuls_behind_half_an_object(void **state)
 	assert_true(decoder_unwrap(x->other, slice_of(DOCKER(TEXT)),
 	    (struct line_place){1, 1}, FALLBACK, x->a, &u));
 	assert_false(u.wrapped);
+}
+
+/* The CR at the end of a record is none of it. */
+static void
+a_record_with_cr_behind_half_a_line(void **state)
+{
+	const struct line_place at = {1, 2};
+	struct fixture *x = *state;
+	struct unwrapped u;
+
+	look(x, x->other, CRI_AT("00") "F x");
+	assert_false(decoder_unwrap(
+	    x->other, slice_of(CRI_AT("01") "P aab\r"), at, FALLBACK, x->a, &u));
+	assert_false(decoder_unwrap(
+	    x->other, slice_of(CRI_AT("09") "F aab\r"), at, FALLBACK, x->a, &u));
 }
 
 /* Left by a truncation under a writer that does not append, or by a power cut. */
@@ -1223,7 +1254,9 @@ main(void)
 	    test(an_envelope_that_is_configured),
 	    test(a_look_at_several_lines),
 	    test(pieces_with_cr_lf),
+	    test(objects_with_cr_lf),
 	    test(a_record_behind_half_a_line),
+	    test(a_record_with_cr_behind_half_a_line),
 	    test(an_object_was_not_cut),
 	    test(nuls_before_a_line),
 	    test(nuls_behind_half_an_object),
