@@ -390,6 +390,7 @@ decoder_unwrap(struct decoder *d, struct slice line, struct line_place at,
 	}
 	u_r->ms = w.ms;
 	u_r->wrapped = true;
+	u_r->undone = w.undone;
 	u_r->fields = w.fields;
 	u_r->field_count = w.field_count;
 	return true;
@@ -405,6 +406,7 @@ open_line(struct decoder *d, struct slice line, const struct wrapped *w,
 {
 	if (!find_format(d, without_cr(line), w, fallback_ms, a, r_r))
 		return 0;
+	r_r->undone = w->undone;
 	r_r->cr = without_cr(line).len < line.len;
 	r_r->odd = r_r->cr != (d->crlf >= CRLF_SURE);
 	return 1;
@@ -414,8 +416,10 @@ int
 decoder_unwrapped(struct decoder *d, const struct unwrapped *u, int64_t fallback_ms,
     struct arena *a, struct record *r_r)
 {
-	const struct wrapped w = {
-	    .ms = u->ms, .fields = u->fields, .field_count = u->field_count};
+	const struct wrapped w = {.ms = u->ms,
+	    .undone = u->undone,
+	    .fields = u->fields,
+	    .field_count = u->field_count};
 
 	if (!u->wrapped)
 		return decoder_line(d, u->line, fallback_ms, a, r_r);

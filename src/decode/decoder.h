@@ -53,6 +53,7 @@ struct unwrapped {
 	struct line_place place; /* where it began */
 	int64_t ms;              /* of the envelope; INT64_MIN: none */
 	bool wrapped; /* line is what an envelope held; else as it stands in the log */
+	bool undone;  /* as in struct wrapped */
 	bool cut;     /* it may go on in a line of its own, */
 	bool rest;    /* or be what another went on with */
 	struct record_field *fields; /* as in its envelope */

@@ -513,6 +513,8 @@ bool
 envelope_open(enum envelope_kind kind, struct slice line,
     const struct envelope_clock *clock, struct arena *a, struct wrapped *w_r)
 {
+	struct slice text;
+
 	*w_r = (struct wrapped){.ms = INT64_MIN};
 	switch (kind) {
 	case ENVELOPE_AUTO:
@@ -525,7 +527,9 @@ envelope_open(enum envelope_kind kind, struct slice line,
 	case ENVELOPE_SYSLOG:
 		if (!open_syslog(line, clock, w_r))
 			return false;
-		w_r->inner = without_escapes(w_r->inner, a);
+		text = w_r->inner;
+		w_r->inner = without_escapes(text, a);
+		w_r->undone = w_r->inner.len < text.len;
 		return true;
 	case ENVELOPE_JOURNAL:
 		return envelope_open_journal(line, a, w_r);

@@ -37,6 +37,7 @@ struct wrapped {
 	struct slice writer; /* in syslog: host, tag and process, as they stand */
 	int64_t ms;          /* UTC, of the envelope; INT64_MIN if it has none */
 	uint64_t stream;
+	bool undone; /* control characters were escaped in inner, or a user wrote it so */
 	bool partial; /* inner goes on in the next envelope of its stream */
 	bool lost;    /* inner was too long, and left out */
 	bool broken;  /* and is shorter than what is ever cut off: unless that one is of

@@ -28,6 +28,7 @@ struct record {
 	bool ts_of_line; /* false: the line has none; ts is of the envelope or as given */
 	bool timed;      /* ts is of the line or of its envelope */
 	bool cr;         /* it ended in CR LF, which are both cut off */
+	bool undone;     /* as in struct wrapped */
 	bool odd;        /* and the log's lines do not, or the other way round */
 	bool rest;       /* it may be of another line's text, cut off there */
 };

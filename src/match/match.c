@@ -157,6 +157,10 @@ collect(struct collecting *c, const struct pattern *p, struct slice text)
 			continue;
 		out->name = pc->name;
 		out->open = raw && to == text.len && pc->type == CAPTURE_DEVICE_ID;
+		/* The character, or a user's text that looks like its escape? */
+		if (c->record->undone &&
+		    capture_has_control((struct slice){text.p + from, to - from}))
+			continue;
 		/* It may go on with the CR, or in the next line: half a device is none. */
 		if (out->open && c->record->odd)
 			continue;

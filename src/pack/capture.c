@@ -142,8 +142,8 @@ decode_localpart(
 	return decode_user_id(slice_of(id), server_name, a, v_r);
 }
 
-static bool
-has_control(struct slice s)
+bool
+capture_has_control(struct slice s)
 {
 	size_t i;
 
@@ -156,7 +156,7 @@ has_control(struct slice s)
 static int
 decode_device_id(struct slice s, bool raw, struct arena *a, struct value *v_r)
 {
-	if ((raw && has_control(s)) || !utf8_valid(s))
+	if ((raw && capture_has_control(s)) || !utf8_valid(s))
 		return value_none(v_r);
 	return value_one(s, a, v_r);
 }

@@ -41,6 +41,8 @@ struct value {
 int capture_macro(
     const char *name, size_t len, const char **pattern_r, enum capture_type *type_r);
 
+bool capture_has_control(struct slice s);
+
 /*
  * Decode text as type: 1 and *v_r (in the arena); 0 where the text is no such
  * thing, and the match is void.  server_name may be NULL: then a user of any

@@ -888,6 +888,24 @@ a_record_behind_half_a_line(void **state)
 	assert_slice(u.line, "onetwothree");
 }
 
+/* What looks like an escape is known as such, however the line was taken. */
+static void
+an_escape_or_a_text(void **state)
+{
+	static const char line[] = "Nov 23 10:00:44 h t: " TEXT "#011";
+	struct fixture *x = *state;
+	struct unwrapped u;
+
+	decoder_set_envelope(x->synapse, ENVELOPE_SYSLOG);
+	assert_int_equal(feed(x, x->synapse, line), 1);
+	assert_true(x->r.undone);
+	assert_true(unwrap(x, line, &u));
+	assert_int_equal(decoder_unwrapped(x->synapse, &u, FALLBACK, x->a, &x->r), 1);
+	assert_true(x->r.undone);
+	assert_int_equal(feed(x, x->synapse, "Nov 23 10:00:44 h t: " TEXT), 1);
+	assert_false(x->r.undone);
+}
+
 /* A message of 1 KiB, the size that logger cuts at. */
 static void
 take_message(struct fixture *x, const char *begin, const char *end, bool cut, bool rest)
@@ -1257,6 +1275,7 @@ main(void)
 	    test(objects_with_cr_lf),
 	    test(a_record_behind_half_a_line),
 	    test(a_record_with_cr_behind_half_a_line),
+	    test(an_escape_or_a_text),
 	    test(an_object_was_not_cut),
 	    test(nuls_before_a_line),
 	    test(nuls_behind_half_an_object),

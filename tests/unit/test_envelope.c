@@ -347,6 +347,7 @@ control_characters_of_syslog(void **state)
 		assert_true(envelope_open(ENVELOPE_SYSLOG, line, NULL, a, &w));
 		if (!slice_is(w.inner, cases[i].inner))
 			fail_msg("%s: %.*s", cases[i].text, (int)w.inner.len, w.inner.p);
+		assert_int_equal(w.undone, strcmp(cases[i].text, cases[i].inner) != 0);
 		assert_int_equal(envelope_least(ENVELOPE_SYSLOG, line), w.inner.len);
 	}
 	assert_true(envelope_open(

@@ -216,6 +216,11 @@ raw_text_up_to_the_end_is_open(void **state)
 	assert_int_equal(m->capture_count, 2);
 	assert_true(slice_is(captured(m, "last"), "B\nC"));
 	assert_false(m->captures[1].open);
+	/* Nor where it may have been a text that looks like one escaped. */
+	r.undone = true;
+	m = fits(&r, "device ");
+	assert_int_equal(m->capture_count, 1);
+	assert_string_equal(m->captures[0].name, "first");
 }
 
 static void
