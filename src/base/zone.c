@@ -239,3 +239,15 @@ zone_to_utc(const struct zone *z, int64_t local_ms, int64_t hint)
 		return skipped;
 	return count == 1 ? found[0] : choose(found[0], found[1], hint);
 }
+
+bool
+zone_repeats(const struct zone *z, int64_t utc_ms)
+{
+	size_t i = period_at(z, utc_ms);
+	const struct period *p = &z->periods[i];
+
+	if (i > 0 && utc_ms < p->from_ms + p[-1].offset_ms - p->offset_ms)
+		return true;
+	return i + 1 < z->count &&
+	    utc_ms >= p[1].from_ms - (p->offset_ms - p[1].offset_ms);
+}

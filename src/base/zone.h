@@ -9,6 +9,7 @@
 #ifndef HEARSAY_BASE_ZONE_H
 #define HEARSAY_BASE_ZONE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -27,5 +28,8 @@ void zone_close(struct zone *z);
  * log, or INT64_MIN where there is none (then the earlier of two is taken).
  */
 int64_t zone_to_utc(const struct zone *z, int64_t local_ms, int64_t hint);
+
+/* Does the local time of utc_ms come twice? */
+bool zone_repeats(const struct zone *z, int64_t utc_ms);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "base/zone.h"
 #include "commands/health.h"
 #include "decode/decoder.h"
 #include "extract/account_event.h"
@@ -28,6 +29,7 @@ struct teller_log {
 	struct decoder *decoder;
 	struct matcher *matcher;
 	const struct pack *pack;
+	const struct zone *zone;
 	struct extract_log *extract;
 	struct extract_log *shadow;
 	struct health health;
@@ -51,7 +53,8 @@ struct telling {
 	struct account_events *out;
 	const struct teller_trace *trace;
 	size_t measured; /* of the chunk, in log->written */
-	bool pieces;     /* its lines come in pieces */
+	size_t timed; /* of the chunk: what stands before told its time, if it matters */
+	bool pieces;  /* its lines come in pieces */
 };
 
 struct teller *
@@ -74,6 +77,7 @@ teller_log_new(struct teller *t, const struct pack *pack, const struct zone *zon
 	log->decoder = decoder_new(pack, zone);
 	log->matcher = matcher_new(pack, t->server_name);
 	log->pack = pack;
+	log->zone = zone;
 	health_init(&log->health, pack);
 	log->extract = extract_log_new(t->extract, pack);
 	log->shadow = extract_log_new(t->shadow, pack);
@@ -395,6 +399,44 @@ pass_record(struct teller_log *log, const struct record *record)
 		decoder_believe(log->decoder, record);
 }
 
+/*
+ * In the hour that comes twice every line tells which of the two it is: many may
+ * be written in both before one that a rule cares for.
+ */
+static void
+pass_times(struct telling *t, size_t end)
+{
+	const struct slice chunk = {t->chunk->data, t->chunk->len};
+	struct record record;
+	struct unwrapped u;
+	struct slice line;
+
+	for (; t->timed < end; t->timed += line.len + 1) {
+		line = line_from(chunk, t->timed);
+		u = as_it_stands(t, line, t->timed);
+		if (decoder_unwrapped(t->log->decoder, &u, t->chunk->fallback_ms,
+			t->arena, &record) == 1)
+			pass_record(t->log, &record);
+	}
+}
+
+/* Where lines come in pieces their envelopes have a time that tells the hour. */
+static int
+take_apart(
+    struct telling *t, const struct unwrapped *u, size_t offset, struct record *record_r)
+{
+	struct decoder *d = t->log->decoder;
+	int64_t fallback_ms = t->chunk->fallback_ms;
+	int is_record = decoder_unwrapped(d, u, fallback_ms, t->arena, record_r);
+
+	if (is_record == 1 && !t->pieces && zone_repeats(t->log->zone, record_r->ts)) {
+		pass_times(t, offset);
+		is_record = decoder_unwrapped(d, u, fallback_ms, t->arena, record_r);
+	}
+	t->timed = offset + u->line.len + 1;
+	return is_record;
+}
+
 /* u ends at offset of the chunk. */
 static void
 take_line(struct telling *t, const struct unwrapped *u, size_t offset)
@@ -412,8 +454,7 @@ take_line(struct telling *t, const struct unwrapped *u, size_t offset)
 	const char *why;
 	int is_record;
 
-	is_record =
-	    decoder_unwrapped(log->decoder, u, t->chunk->fallback_ms, t->arena, &record);
+	is_record = take_apart(t, u, offset, &record);
 	if (is_record == 1) {
 		taken.match_count =
 		    matcher_record(log->matcher, &record, t->arena, &matches);
@@ -555,7 +596,6 @@ take_before(struct telling *t)
 	}
 }
 
-/* The log's own clock, as far as its health needs one. */
 static int64_t
 time_of_last_line(
     const struct teller_log *log, const struct teller_chunk *c, struct arena *a)
@@ -563,8 +603,6 @@ time_of_last_line(
 	size_t len = c->len;
 	const char *newline;
 
-	if (!log->health.watched)
-		return INT64_MIN;
 	if (len > 0 && c->data[len - 1] == '\n')
 		len--;
 	newline = len == 0 ? NULL : memrchr(c->data, '\n', len);
@@ -593,6 +631,7 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 	const struct slice lines = {c->data, c->len};
 	struct telling t = {
 	    .log = log, .chunk = c, .arena = a, .out = out, .trace = trace};
+	int64_t last_ts;
 
 	if (log->looked_back && !c->before)
 		decoder_no_gap(log->decoder);
@@ -607,13 +646,15 @@ teller_chunk(struct teller_log *log, const struct teller_chunk *c, struct arena 
 		return;
 	}
 	log->file = c->file;
-	health_chunk(&log->health, c->again ? 0 : c->len, time_of_last_line(log, c, a),
-	    c->fallback_ms);
+	last_ts = time_of_last_line(log, c, a);
+	health_chunk(&log->health, c->again ? 0 : c->len, last_ts, c->fallback_ms);
 	t.pieces = decoder_cut(log->decoder, lines);
 	if (t.pieces)
 		take_pieces(&t);
 	else
 		take_candidates(&t);
+	if (!t.pieces && zone_repeats(log->zone, last_ts))
+		pass_times(&t, c->len);
 	if (log->doubt != NULL)
 		(void)position(&t, c->len);
 }

@@ -122,10 +122,19 @@ without_colours(struct slice line, struct arena *a)
 }
 
 /*
- * The time of a record.  envelope_ms is a better hint than the line before: it
- * was taken within moments of the line's own.  0, or -1 where the line's time
- * is none.
+ * What tells a local time from its twin.  An envelope's is better than that of the
+ * line before: it was taken within moments of the line's own.  And no line is of
+ * later than when it was written.
  */
+static int64_t
+hint_of(const struct decoder *d, int64_t envelope_ms, int64_t written_ms)
+{
+	if (envelope_ms != INT64_MIN)
+		return envelope_ms;
+	return d->last_ts < written_ms ? d->last_ts : written_ms;
+}
+
+/* The time of a record.  0, or -1 where the line's time is none. */
 static int
 tell_time(
     const struct decoder *d, int64_t envelope_ms, int64_t fallback_ms, struct record *r)
@@ -144,8 +153,7 @@ tell_time(
 		return -1;
 	r->ts = ts.ms;
 	if (ts.local)
-		r->ts = zone_to_utc(
-		    d->zone, ts.ms, envelope_ms != INT64_MIN ? envelope_ms : d->last_ts);
+		r->ts = zone_to_utc(d->zone, ts.ms, hint_of(d, envelope_ms, fallback_ms));
 	return 0;
 }
 

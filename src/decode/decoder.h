@@ -83,9 +83,9 @@ uint64_t decoder_long_lines(const struct decoder *d);
 
 /*
  * Take line (without its newline) apart.  fallback_ms is the time of a line
- * that has none.  1 and *r_r: a record.  0: no record of this pack; the line
- * goes on with the record before it (a traceback, a message with a newline in
- * it), or is foreign, or a piece of a line.
+ * that has none, and no line was written later.  1 and *r_r: a record.  0: no
+ * record of this pack; the line goes on with the record before it (a traceback,
+ * a message with a newline in it), or is foreign, or a piece of a line.
  */
 int decoder_line(struct decoder *d, struct slice line, int64_t fallback_ms,
     struct arena *a, struct record *r_r);

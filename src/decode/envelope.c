@@ -319,7 +319,8 @@ in_year(
 
 	if (timestamp_in_year(y, year, &local) == -1)
 		return false;
-	*ms_r = zone_to_utc(clock->zone, local, clock->last_ms);
+	*ms_r = zone_to_utc(clock->zone, local,
+	    clock->last_ms < clock->mtime_ms ? clock->last_ms : clock->mtime_ms);
 	return true;
 }
 

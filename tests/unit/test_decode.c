@@ -168,14 +168,21 @@ tear_down(void **state)
 	return 0;
 }
 
+/* Of a file that was written at written_ms. */
 static int
-feed(struct fixture *x, struct decoder *d, const char *line)
+feed_of(struct fixture *x, struct decoder *d, const char *line, int64_t written_ms)
 {
-	int is_record = decoder_line(d, slice_of(line), FALLBACK, x->a, &x->r);
+	int is_record = decoder_line(d, slice_of(line), written_ms, x->a, &x->r);
 
 	if (is_record == 1)
 		decoder_believe(d, &x->r);
 	return is_record;
+}
+
+static int
+feed(struct fixture *x, struct decoder *d, const char *line)
+{
+	return feed_of(x, d, line, FALLBACK);
 }
 
 #define assert_slice(s, text)                                                            \
@@ -1015,6 +1022,7 @@ local_times(void **state)
 {
 	const int64_t hour = 3600000, first = 1792888200000; /* 02:30 summer time */
 	const int64_t spring = 1806195600000; /* 03:00, which follows 01:59 */
+	const int64_t later = 2000000000000;
 	struct fixture *x = *state;
 	struct zone *berlin;
 	struct decoder *d;
@@ -1025,30 +1033,34 @@ local_times(void **state)
 	assert_non_null(berlin);
 	d = decoder_new(&synapse_pack, berlin);
 	assert_int_equal(decoder_last_ts(d), INT64_MIN);
-	assert_int_equal(feed(x, d, AT("02:30:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("02:30:00"), later), 1);
 	assert_int_equal(x->r.ts, first);
 	assert_int_equal(decoder_last_ts(d), first);
-	assert_int_equal(feed(x, d, AT("02:50:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("02:50:00"), later), 1);
 	assert_int_equal(x->r.ts, first + 20 * 60000);
-	assert_int_equal(feed(x, d, AT("02:30:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("02:30:00"), later), 1);
 	assert_int_equal(x->r.ts, first + hour);
 	/* The clock is set back: the last line told counts, not the greatest. */
-	assert_int_equal(feed(x, d, AT("01:00:00")), 1);
-	assert_int_equal(feed(x, d, AT("02:30:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("01:00:00"), later), 1);
+	assert_int_equal(feed_of(x, d, AT("02:30:00"), later), 1);
 	assert_int_equal(x->r.ts, first);
 	/* It is set forward by hours, and back again; and leaps in spring by itself. */
-	assert_int_equal(feed(x, d, AT("12:00:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("12:00:00"), later), 1);
 	assert_int_equal(x->r.ts, first + 10 * hour + hour / 2);
-	assert_int_equal(feed(x, d, AT("06:00:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("06:00:00"), later), 1);
 	assert_int_equal(x->r.ts, first + 4 * hour + hour / 2);
-	assert_int_equal(feed(x, d, ON("2027-03-28 01:59:59")), 1);
+	assert_int_equal(feed_of(x, d, ON("2027-03-28 01:59:59"), later), 1);
 	assert_int_equal(x->r.ts, spring - 1000);
-	assert_int_equal(feed(x, d, ON("2027-03-28 03:00:00")), 1);
+	assert_int_equal(feed_of(x, d, ON("2027-03-28 03:00:00"), later), 1);
 	assert_int_equal(x->r.ts, spring);
 	/* From the last run, or from the envelope. */
 	decoder_set_last_ts(d, first + hour);
-	assert_int_equal(feed(x, d, AT("02:30:00")), 1);
+	assert_int_equal(feed_of(x, d, AT("02:30:00"), later), 1);
 	assert_int_equal(x->r.ts, first + hour);
+	/* No line was written behind the file's end. */
+	decoder_set_last_ts(d, first + hour);
+	assert_int_equal(feed_of(x, d, AT("02:30:00"), first + 1000), 1);
+	assert_int_equal(x->r.ts, first);
 	decoder_free(d);
 
 	d = decoder_new(&synapse_pack, berlin);

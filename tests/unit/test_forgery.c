@@ -22,6 +22,7 @@
 
 #define NOON INT64_C(1795435200000) /* 2026-11-23T12:00:00Z */
 #define MINUTE 60000
+#define AUTUMN INT64_C(1792886400000) /* 2026-10-25T00:00:00Z */
 #define RAW 400
 
 static const char about[] =
@@ -583,6 +584,14 @@ a_zone_grows_old_by_a_clock_that_is_set(void **state)
 	end(&s);
 }
 
+static struct zone *
+open_berlin(void)
+{
+	if (access("/usr/share/zoneinfo/Europe/Berlin", R_OK) == -1)
+		skip();
+	return zone_open("Europe/Berlin", NULL);
+}
+
 /* A line in the zone of Berlin, in the night that its clocks are set back. */
 static void
 line_at(struct scene *s, const char *clock, int number, const char *message)
@@ -610,6 +619,51 @@ told_at(const struct scene *s, const char *user)
 	return INT64_MIN;
 }
 
+/* Lines of no rule tell which of the two hours it is, in this chunk and in the last. */
+static void
+every_line_tells_the_hour(void **state)
+{
+	static const char *const lines_of[] = {
+	    "02:10:00", "02:59:00", "02:00:00", "02:29:00"};
+	struct zone *berlin = open_berlin();
+	struct scene s;
+	size_t looked, i;
+
+	(void)state;
+	for (looked = 0; looked <= 4; looked++) {
+		begin_in(&s, pack, berlin);
+		for (i = 0; i < 4; i++) {
+			line_at(&s, lines_of[i], 1, "hello");
+			if (looked == i)
+				look(&s);
+		}
+		login_at(&s, "02:30:00", 2, "ada");
+		look(&s);
+		assert_int_equal(told_at(&s, "ada"), AUTUMN + 90 * MINUTE);
+		end(&s);
+	}
+	zone_close(berlin);
+}
+
+/* A text that nothing shows to be one, in a log that is read as it is written. */
+static void
+no_line_is_of_an_hour_to_come(void **state)
+{
+	struct zone *berlin = open_berlin();
+	struct scene s;
+
+	(void)state;
+	begin_in(&s, pack, berlin);
+	s.now = AUTUMN - NOON + 5 * MINUTE;
+	line_at(&s, "02:05:00", 1, "hello");
+	line_at(&s, "02:59:59", 1, "hello");
+	login_at(&s, "02:05:00", 2, "ada");
+	look(&s);
+	assert_int_equal(told_at(&s, "ada"), AUTUMN + 5 * MINUTE);
+	end(&s);
+	zone_close(berlin);
+}
+
 /* The hour that comes twice: what a text says of the time moves no line behind it. */
 static void
 a_text_sets_no_clock(void **state)
@@ -618,14 +672,11 @@ a_text_sets_no_clock(void **state)
 	static const char *const lies[] = {"02:59:59,000 POST-1 done 0.010 POST x",
 	    "02:59:59,000 POST-1003 done 0.010 POST x", "02:59:59,000 POST-1003 x",
 	    "02:59:59,000 POST-1003 undone x"};
-	struct zone *berlin;
+	struct zone *berlin = open_berlin();
 	struct scene s;
 	size_t i;
 
 	(void)state;
-	if (access("/usr/share/zoneinfo/Europe/Berlin", R_OK) == -1)
-		skip();
-	berlin = zone_open("Europe/Berlin", NULL);
 	for (i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		begin_in(&s, pack, berlin);
 		login_at(&s, "02:01:00", 1, "ann");
@@ -1201,6 +1252,8 @@ main(void)
 	    cmocka_unit_test(a_text_that_goes_back_again_and_again),
 	    cmocka_unit_test(tries_without_an_end),
 	    cmocka_unit_test(a_zone_grows_old_by_a_clock_that_is_set),
+	    cmocka_unit_test(every_line_tells_the_hour),
+	    cmocka_unit_test(no_line_is_of_an_hour_to_come),
 	    cmocka_unit_test(a_text_sets_no_clock),
 	    cmocka_unit_test(neighbours_are_told),
 	    cmocka_unit_test(length_ends_a_bounded_zone),

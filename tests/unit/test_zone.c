@@ -149,6 +149,30 @@ autumn_hour_by_hint(void **state)
 	zone_close(z);
 }
 
+static void
+which_times_come_twice(void **state)
+{
+	struct zone *z = open_zone("Europe/Berlin");
+	const int64_t change = civil(2026, 10, 25, 1, 0);
+
+	(void)state;
+	assert_false(zone_repeats(z, change - HOUR - 1));
+	assert_true(zone_repeats(z, change - HOUR));
+	assert_true(zone_repeats(z, change - 1));
+	assert_true(zone_repeats(z, change));
+	assert_true(zone_repeats(z, change + HOUR - 1));
+	assert_false(zone_repeats(z, change + HOUR));
+	/* In spring one is left out. */
+	assert_false(zone_repeats(z, civil(2026, 3, 29, 1, 0) - 1));
+	assert_false(zone_repeats(z, civil(2026, 3, 29, 1, 0)));
+	assert_false(zone_repeats(z, 0));
+	assert_false(zone_repeats(z, civil(2200, 10, 25, 1, 0)));
+	zone_close(z);
+	z = zone_open("UTC", NULL);
+	assert_false(zone_repeats(z, change));
+	zone_close(z);
+}
+
 /* 2026-03-29 in Berlin: 02:00 (01:00 UTC) is 03:00 at once. */
 static void
 spring_hour_with_the_offset_before(void **state)
@@ -227,6 +251,7 @@ main(void)
 	    cmocka_unit_test(tz_is_as_before),
 	    cmocka_unit_test(no_name_is_the_systems_zone),
 	    cmocka_unit_test(autumn_hour_by_hint),
+	    cmocka_unit_test(which_times_come_twice),
 	    cmocka_unit_test(spring_hour_with_the_offset_before),
 	    cmocka_unit_test(times_outside_of_the_table),
 	    cmocka_unit_test(every_change_agrees_with_the_c_library),
