@@ -16,6 +16,7 @@
 #define PRI_MAX 191
 #define ESCAPE_LEN strlen("#011")
 #define DAY_MS (24 * 3600 * 1000LL)
+#define YEAR_MS (366 * DAY_MS)
 #define YEARS_TRIED 9 /* one of them has a 29th of February */
 
 /* What is left of the line. */
@@ -354,27 +355,40 @@ nearest(const struct yearless *y, const struct envelope_clock *clock, int64_t *m
 	return best != INT64_MAX;
 }
 
+/* The first such time that is not before the line before, but for a day. */
+static bool
+first_behind(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
+{
+	int year = timestamp_year(clock->last_ms) - 1, i;
+
+	for (i = 0; i < YEARS_TRIED; i++)
+		if (in_year(y, year + i, clock, ms_r) && *ms_r >= clock->last_ms - DAY_MS)
+			return true;
+	return false;
+}
+
 /*
- * The first such time that is not before the line before, but for a day; the
- * file's own time is a bound, lest a clock that was set back by more makes a
- * year pass.  Where the line before is of a later day than the file, one of the
- * two clocks was wrong.
+ * Told by the line before: is that sound?  Where the lines go on it is, whatever
+ * the file's time.  Else that is a bound, lest a clock that was set back makes a
+ * year pass, or one that began in 1970 leaves all that follows there.
  */
+static bool
+fits(const struct envelope_clock *clock, int64_t ms)
+{
+	if (llabs(ms - clock->last_ms) <= DAY_MS)
+		return true;
+	return ms <= clock->mtime_ms + DAY_MS && ms >= clock->mtime_ms - YEAR_MS;
+}
+
+/* Where the line before is of a later day than the file, one of two clocks was wrong. */
 static bool
 tell_year(const struct yearless *y, const struct envelope_clock *clock, int64_t *ms_r)
 {
-	const int64_t last = clock->last_ms;
-	int year, i;
+	bool ahead = clock->last_ms > clock->mtime_ms + DAY_MS;
 
-	if (last == INT64_MIN)
-		return last_before(y, clock, ms_r);
-	if (last > clock->mtime_ms + DAY_MS)
-		return nearest(y, clock, ms_r);
-	year = timestamp_year(last) - 1;
-	for (i = 0; i < YEARS_TRIED; i++)
-		if (in_year(y, year + i, clock, ms_r) && *ms_r >= last - DAY_MS)
-			break;
-	if (i < YEARS_TRIED && *ms_r <= clock->mtime_ms + DAY_MS)
+	if (clock->last_ms != INT64_MIN &&
+	    (ahead ? nearest(y, clock, ms_r) : first_behind(y, clock, ms_r)) &&
+	    fits(clock, *ms_r))
 		return true;
 	return last_before(y, clock, ms_r);
 }

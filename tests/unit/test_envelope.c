@@ -464,6 +464,17 @@ a_clock_that_was_ahead(void **state)
 	assert_int_equal(
 	    stamp_ms(*state, "Feb 29 00:00:00", LEAP_DAY + 5 * DAY_MS, LEAP_DAY),
 	    LEAP_DAY);
+	/* By most of a year, and by years. */
+	assert_int_equal(
+	    stamp_ms(*state, "Jan 11 00:00:00", right + 214 * DAY_MS, right), right);
+	assert_int_equal(
+	    stamp_ms(*state, "Jan 11 00:00:00", right + 2000 * DAY_MS, right), right);
+	/* A machine without a clock begins in 1970, until it is told the time. */
+	assert_int_equal(stamp_ms(*state, "Jan 11 00:00:00", 60000, right), right);
+	/* A file that is older than its lines does not belie them. */
+	assert_int_equal(
+	    stamp_ms(*state, "Jan 11 00:00:00", right - DAY_MS / 2, right - 100 * DAY_MS),
+	    right);
 }
 
 /* New Year and both changes of summer time in a zone of their own. */
