@@ -211,7 +211,7 @@ find_format(struct decoder *d, struct slice line, const struct wrapped *w,
 			d->kind = f->kind;
 			d->coloured = f->coloured;
 		}
-		r_r->timed = r_r->ts_of_line || w->ms != INT64_MIN;
+		r_r->timed = r_r->ts_of_line || (w->ms != INT64_MIN && !w->stray);
 		return 1;
 	}
 	return 0;

@@ -368,14 +368,14 @@ first_behind(const struct yearless *y, const struct envelope_clock *clock, int64
 }
 
 /*
- * Told by the line before: is that sound?  Where the lines go on it is, whatever
- * the file's time.  Else that is a bound, lest a clock that was set back makes a
- * year pass, or one that began in 1970 leaves all that follows there.
+ * Is a time sound?  Where it goes on behind the line before, it is so whatever the
+ * file's time.  Else that is a bound, lest a clock that was set back makes a year
+ * pass, or one that began in 1970 leaves all that follows there.
  */
 static bool
 fits(const struct envelope_clock *clock, int64_t ms)
 {
-	if (llabs(ms - clock->last_ms) <= DAY_MS)
+	if (clock->last_ms != INT64_MIN && llabs(ms - clock->last_ms) <= DAY_MS)
 		return true;
 	return ms <= clock->mtime_ms + DAY_MS && ms >= clock->mtime_ms - YEAR_MS;
 }
@@ -395,17 +395,24 @@ tell_year(const struct yearless *y, const struct envelope_clock *clock, int64_t 
 
 /* The stamp of RFC 3164, or what rsyslog and journalctl may write in its place. */
 static bool
-take_stamp(struct cursor *c, const struct envelope_clock *clock, int64_t *ms_r)
+take_stamp(struct cursor *c, const struct envelope_clock *clock, struct wrapped *w_r)
 {
 	struct yearless y;
 	struct slice word;
 	size_t len = timestamp_yearless(rest_of(c), &y);
 
 	if (len == 0)
-		return take_word(c, &word) && read_time(word, ms_r);
+		return take_word(c, &word) && read_time(word, &w_r->ms);
 	c->p += len;
-	*ms_r = INT64_MIN;
-	return take(c, " ") && (clock == NULL || tell_year(&y, clock, ms_r));
+	w_r->ms = INT64_MIN;
+	if (!take(c, " "))
+		return false;
+	if (clock == NULL)
+		return true;
+	if (!tell_year(&y, clock, &w_r->ms))
+		return false;
+	w_r->stray = !fits(clock, w_r->ms);
+	return true;
 }
 
 /* "tag:" or "tag[pid]:", with the space behind it. */
@@ -437,7 +444,7 @@ open_syslog_3164(
 {
 	struct slice host;
 
-	if (!take_stamp(c, clock, &w_r->ms))
+	if (!take_stamp(c, clock, w_r))
 		return false;
 	w_r->writer = rest_of(c);
 	/* What a program wrote to the socket of its own host names none. */

@@ -36,6 +36,7 @@ struct wrapped {
 	struct slice inner;  /* without its newline */
 	struct slice writer; /* in syslog: host, tag and process, as they stand */
 	int64_t ms;          /* UTC, of the envelope; INT64_MIN if it has none */
+	bool stray;          /* ms is of no year near: it says nothing of other lines */
 	uint64_t stream;
 	bool undone; /* control characters were escaped in inner, or a user wrote it so */
 	bool partial; /* inner goes on in the next envelope of its stream */

@@ -26,9 +26,9 @@ struct record {
 	size_t field_count;
 	int64_t ts;      /* UTC ms */
 	bool ts_of_line; /* false: the line has none; ts is of the envelope or as given */
-	bool timed;      /* ts is of the line or of its envelope */
-	bool cr;         /* it ended in CR LF, which are both cut off */
+	bool timed;      /* ts is of the line or of its envelope, and not astray */
 	bool undone;     /* as in struct wrapped */
+	bool cr;         /* it ended in CR LF, which are both cut off */
 	bool odd;        /* and the log's lines do not, or the other way round */
 	bool rest;       /* it may be of another line's text, cut off there */
 };

@@ -1109,6 +1109,27 @@ time_of_the_line_before(void **state)
 	decoder_free(d);
 }
 
+/* A day that the year does not have says nothing of the lines behind it. */
+static void
+a_leap_day_in_another_year(void **state)
+{
+	const int64_t march = 1804032000000; /* 2027-03-03 */
+	struct fixture *x = *state;
+	struct decoder *d = x->synapse;
+
+	decoder_set_envelope(d, ENVELOPE_SYSLOG);
+	assert_int_equal(
+	    feed_of(x, d, "Feb 29 10:00:00 host synapse[1]: " PLAIN_JSON, march), 1);
+	assert_int_equal(
+	    feed_of(x, d, "Mar  1 09:00:00 host synapse[1]: " PLAIN_JSON, march), 1);
+	assert_int_equal(x->r.ts, march - 39 * 3600000);
+	assert_int_equal(
+	    feed_of(x, d, "Feb 29 10:00:00 host synapse[1]: " PLAIN_JSON, march), 1);
+	assert_int_equal(
+	    feed_of(x, d, "Mar  1 09:00:00 host synapse[1]: " PLAIN_JSON, march), 1);
+	assert_int_equal(x->r.ts, march - 39 * 3600000);
+}
+
 /* ---- damage ------------------------------------------------------------------- */
 
 static const char *const good_lines[] = {TEXT, TERSE, GCP,
@@ -1295,6 +1316,7 @@ main(void)
 	    test(fallback_is_no_last_ts),
 	    test(time_of_a_line_that_is_not_taken),
 	    test(time_of_the_line_before),
+	    test(a_leap_day_in_another_year),
 	    test(lines_cut_anywhere),
 	    test(lines_with_any_byte_changed),
 	    test(a_very_long_line),
