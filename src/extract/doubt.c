@@ -559,15 +559,16 @@ judge_in_zone(struct doubt *d, const struct record *r, const struct request *q,
 }
 
 /*
- * The clock may have been set back.  Where a log is read long after it was written
- * nothing but its lines can show that, by going on in order at the new time; until
- * they do, this is a text that tries numbers.
+ * Where so much lies before the text, the clock may have been set back.  In a log
+ * that is read long after it was written nothing but its lines can show that, by
+ * going on in order at the new time, as behind a text that tries numbers.
  */
 static void
 go_back(struct doubt *d, const struct record *r)
 {
-	d->zone_ts = d->first_ts = r->ts;
-	d->guesses += GUESSES + 1;
+	if (d->guesses > GUESSES && lies_before(d, r) &&
+	    d->read_at - d->zone_ts >= STALE_MS)
+		d->zone_ts = d->first_ts = r->ts;
 }
 
 /* Outside of any zone one contradiction is odd; many of them are a server begun anew. */
@@ -578,8 +579,7 @@ contradicted(
 	if (d->zone) {
 		fate_of(d, d->serial)->betrayed = true;
 		guessed(d, closing);
-		if (lies_before(d, r) && d->read_at - d->zone_ts >= STALE_MS)
-			go_back(d, r);
+		go_back(d, r);
 	} else if ((d->contradictions += 2) >= GIVE_UP) {
 		doubt_reset(d);
 		learn(d, q, closing);
