@@ -184,9 +184,12 @@ start(struct run *r, struct err *e)
 	if (r->send == NULL)
 		return -1;
 	run_block_or_go_on(r);
-	if (run_metrics_begin(r, e) == -1)
+	if (run_metrics_begin(r, e) == -1 || tail_start(r->tail, e) == -1)
 		return -1;
-	return tail_start(r->tail, e);
+	/* Killed behind this, what a first start saw is known to the next. */
+	if (r->since_ms != 0)
+		(void)run_commit(r);
+	return 0;
 }
 
 static void

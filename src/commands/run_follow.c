@@ -402,8 +402,6 @@ run_follow_logs(struct run *r, struct err *e)
 	}
 	if (follow_all(r, false, e) == -1 || follow_all(r, true, e) == -1)
 		return -1;
-	if (r->since_ms != 0)
-		clock_timer(r->commit, 0);
 	return 0;
 }
 

@@ -49,7 +49,7 @@ def watch(folder, screen, data, want):
     screen.say("  hearsay listen          receives at http://127.0.0.1:%d" % receiver.port)
     screen.say()
     receiver.start()
-    run = lib.Run(config, folder / "run.log")
+    run = lib.Run(config, folder / "run.log").await_start()
     feeder = lib.Feeder(data, log, lib.random.Random(), SECONDS)
     feeder.rotate("rename", ROTATIONS)
     feeder.on_rotation = lambda n: screen.say(

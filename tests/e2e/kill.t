@@ -26,7 +26,7 @@ def main():
         receiver = lib.Receiver(folder, "--lose-answer", "7")
         lib.write_config(config, folder, receiver.registration, log)
         receiver.start()
-        run = lib.Run(config, folder / "run.log")
+        run = lib.Run(config, folder / "run.log").await_start()
         killed = []
 
         def kill():

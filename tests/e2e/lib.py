@@ -170,11 +170,19 @@ class Run(Program):
         self.before = os.path.getsize(log) if os.path.exists(log) else 0
         super().__init__(["run", "-c", config], log)
 
+    def await_start(self, patience=PATIENCE):
+        """What is rotated before its first start it does not know of."""
+        def started():
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                f.seek(self.before)
+                return "started" in f.read()
+
+        wait_for(lambda: started() or not self.running(), "a start", patience)
+        return self
+
     def terminate(self, patience=PATIENCE):
         """SIGTERM, once it is up: before main() no program can hold a signal."""
-        with open(self.log, encoding="utf-8", errors="replace") as f:
-            f.seek(self.before)
-            wait_for(lambda: "started" in f.read() or not self.running(), "a start", patience)
+        self.await_start(patience)
         return super().terminate(patience)
 
 

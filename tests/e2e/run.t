@@ -17,7 +17,7 @@ def follow(tap, name, kinds, rng):
         receiver = lib.Receiver(folder)
         lib.write_config(config, folder, receiver.registration, log)
         receiver.start()
-        run = lib.Run(config, folder / "run.log")
+        run = lib.Run(config, folder / "run.log").await_start()
         statuses = []
 
         def restart():
