@@ -3,8 +3,8 @@
  * is followed: by its name, by its inode, or because its bytes are a copy's; or a
  * link to what is matched, too.
  */
+#include <dirent.h>
 #include <fnmatch.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,12 +21,6 @@
 #define MAGIC "*?["
 #define HALF_MADE ".tmp"
 
-/* A match that is empty or the beginning of something we have: a copy in the making? */
-struct doubt {
-	char *path;
-	struct doubt *next;
-};
-
 struct follow {
 	char *dir;   /* the pattern up to its last slash */
 	char *leaf;  /* and what is behind it */
@@ -34,7 +28,6 @@ struct follow {
 	struct tail_how
 	    how; /* since_ms: of what is found now; 0: before the first look */
 	void *cookie;
-	struct doubt *doubts;
 	struct follow *next;
 };
 
@@ -150,31 +143,58 @@ free:
 	return yes;
 }
 
-/* The file of a log that is open in fd, under whatever name. */
+/* The file of a log that is open in fd, under whatever name; NULL: it is none. */
 static struct file *
-same_file(const struct tail *t, int fd, const struct file_facts *facts)
+same_file(const struct tail_log *log, int fd, const struct file_facts *facts)
+{
+	struct file *f;
+
+	DL_FOREACH(log->files, f)
+	{
+		if (identity_same_inode(&facts->id, &f->cp.id) &&
+		    (f->fd != -1 || content_is(fd, &f->cp) == 1))
+			return f;
+	}
+	return NULL;
+}
+
+/*
+ * f of log stands at path, and must be known for as long as it does.  If it was
+ * written to after it had been held for its time, it is read on.
+ */
+static void
+note_name(struct tail_log *log, struct file *f, const char *path,
+    const struct file_facts *facts)
+{
+	struct file_facts there;
+
+	if (identity_stat(f->cp.path, true, &there) == -1 ||
+	    !identity_same_inode(&there.id, &f->cp.id))
+		file_set_path(f, path);
+	if (!f->cp.finished || facts->size <= f->cp.offset || facts->size <= f->size)
+		return;
+	f->cp.finished = f->gone = false;
+	listing_forget(log->tail);
+	sight_search(log);
+	tail_queue(log, false);
+}
+
+/* Is what is open in fd a log's, under whatever name? */
+static bool
+is_taken(struct tail *t, int fd, const char *path, const struct file_facts *facts)
 {
 	const struct inode *inode = inodes_find(t, facts->id.ino);
 	struct file *f;
 	size_t i;
 
-	for (i = 0; inode != NULL && i < inode->count; i++)
-		DL_FOREACH(inode->logs[i]->files, f)
-	if (identity_same_inode(&facts->id, &f->cp.id) &&
-	    (f->fd != -1 || content_is(fd, &f->cp) == 1))
-		return f;
-	return NULL;
-}
-
-/* It stands here now, and must be known for as long as it does. */
-static void
-note_name(struct file *f, const char *path)
-{
-	struct file_facts facts;
-
-	if (identity_stat(f->cp.path, true, &facts) == -1 ||
-	    !identity_same_inode(&facts.id, &f->cp.id))
-		file_set_path(f, path);
+	for (i = 0; inode != NULL && i < inode->count; i++) {
+		f = same_file(inode->logs[i], fd, facts);
+		if (f == NULL)
+			continue;
+		note_name(inode->logs[i], f, path, facts);
+		return true;
+	}
+	return false;
 }
 
 /* The beginning of a match. */
@@ -274,20 +294,6 @@ is_piece(const struct tail *t, const char *dir, const char *name)
 	return yes;
 }
 
-static void
-doubt(struct tail *t, struct follow *w, const char *path)
-{
-	struct doubt *d;
-
-	LL_FOREACH(w->doubts, d)
-	if (strcmp(d->path, path) == 0)
-		return;
-	d = xcalloc(1, sizeof(*d));
-	d->path = xstrdup(path);
-	LL_PREPEND(w->doubts, d);
-	t->doubts++;
-}
-
 /*
  * What is there at the first look of all is known by its name alone: comparing
  * the bytes of thousands of logs with one another would take long, and a copy
@@ -298,53 +304,22 @@ consider(struct tail *t, struct follow *w, const char *dir, const char *name)
 {
 	char *path = xasprintf("%s/%s", dir, name);
 	struct file_facts facts;
-	struct file *f;
 	int fd = -1;
 
 	if (tail_find(t, path) != NULL || is_piece(t, dir, name) || names_packed(name) ||
 	    is_link_to_match(t, w, path))
 		goto free;
 	fd = file_open_path(path, &facts);
-	if (fd == -1)
+	if (fd == -1 || is_taken(t, fd, path, &facts))
 		goto free;
-	f = same_file(t, fd, &facts);
-	if (f != NULL) {
-		note_name(f, path);
-		goto free;
-	}
 	/* It is looked at at once: what is found next may be a copy of it. */
-	if (w->how.since_ms != 0 && may_be_copy(t, dir, fd, path, &facts))
-		doubt(t, w, path);
-	else
+	if (w->how.since_ms == 0 || !may_be_copy(t, dir, fd, path, &facts))
 		sight_look(add_log(t, w, path));
 
 free:
 	if (fd != -1)
 		(void)close(fd);
 	free(path);
-}
-
-void
-follow_waiting(struct tail *t)
-{
-	struct doubt *doubts, *d;
-	struct follow *w;
-	char *slash;
-
-	LL_FOREACH(t->follows, w)
-	{
-		doubts = w->doubts;
-		w->doubts = NULL;
-		while ((d = doubts) != NULL) {
-			doubts = d->next;
-			t->doubts--;
-			slash = strrchr(d->path, '/');
-			*slash = '\0';
-			consider(t, w, d->path, slash + 1);
-			free(d->path);
-			free(d);
-		}
-	}
 }
 
 /* ---- expanding --------------------------------------------------------------------- */
@@ -390,24 +365,62 @@ expand_leaf(struct tail *t, struct follow *w, const char *dir)
 	free(names);
 }
 
-/* Every directory in which a match of a part of the pattern may appear is watched. */
-static void
-watch_levels(struct tail *t, const char *dir, bool silent)
+static char *
+below(const char *dir, const char *name)
 {
-	char *part = xstrdup(dir), *slash;
-	glob_t found;
-	size_t i;
+	return xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name);
+}
 
-	for (slash = part; (slash = strchr(slash + 1, '/')) != NULL;) {
-		*slash = '\0';
-		if (has_magic(slash + 1) &&
-		    glob(part, GLOB_NOSORT | GLOB_NOCHECK, NULL, &found) == 0) {
-			for (i = 0; i < found.gl_pathc; i++)
-				if (!has_magic(found.gl_pathv[i]))
-					watch_dir(t->watch, found.gl_pathv[i], silent);
-			globfree(&found);
-		}
-		*slash = '/';
+static bool
+is_dir(const char *path)
+{
+	struct file_facts facts;
+
+	return identity_stat(path, true, &facts) == 0 && S_ISDIR(facts.mode);
+}
+
+static void descend(struct tail *t, struct follow *w, const char *dir, const char *rest);
+
+/* Those whose names match part, now; and dir tells of others. */
+static void
+descend_matches(
+    struct tail *t, struct follow *w, const char *dir, const char *part, const char *rest)
+{
+	struct dirent **entries = NULL;
+	int count, i;
+	char *path;
+
+	watch_dir(t->watch, dir, w->how.watch == TAIL_WATCH_POLL);
+	count = scandir(dir, &entries, NULL, alphasort);
+	for (i = 0; i < count; i++) {
+		path = below(dir, entries[i]->d_name);
+		if (fnmatch(part, entries[i]->d_name, FNM_PERIOD) == 0 && is_dir(path))
+			descend(t, w, path, rest);
+		free(path);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+/* rest is what is left of the pattern behind dir: empty, or from its slash on. */
+static void
+descend(struct tail *t, struct follow *w, const char *dir, const char *rest)
+{
+	const char *end;
+	char *part, *path;
+
+	if (*rest == '\0') {
+		expand_leaf(t, w, dir);
+		return;
+	}
+	end = strchrnul(rest + 1, '/');
+	part = xstrndup(rest + 1, (size_t)(end - rest - 1));
+	if (has_magic(part)) {
+		descend_matches(t, w, dir, part, end);
+	} else {
+		path = below(dir, part);
+		descend(t, w, path, end);
+		free(path);
 	}
 	free(part);
 }
@@ -416,44 +429,66 @@ static void
 expand(struct tail *t, struct follow *w)
 {
 	int64_t now = clock_utc_ms();
-	glob_t found;
-	size_t i;
 
-	if (!has_magic(w->dir)) {
-		expand_leaf(t, w, w->dir);
-	} else {
-		watch_levels(t, w->dir, w->how.watch == TAIL_WATCH_POLL);
-		if (glob(w->dir, 0, NULL, &found) == 0) {
-			for (i = 0; i < found.gl_pathc; i++)
-				expand_leaf(t, w, found.gl_pathv[i]);
-			globfree(&found);
-		}
-	}
+	descend(t, w, w->fixed[0] == '\0' ? "/" : w->fixed, w->dir + strlen(w->fixed));
 	if (w->how.since_ms == 0)
 		w->how.since_ms = now;
+}
+
+/* What is left of the pattern behind the part of it that dir matches; NULL: none does. */
+static const char *
+rest_behind(const struct follow *w, const char *dir)
+{
+	const char *end = strchrnul(w->dir, '/'), *slash = dir;
+	char *part;
+	bool yes;
+
+	while ((slash = strchr(slash, '/')) != NULL && *end != '\0') {
+		end = strchrnul(end + 1, '/');
+		slash++;
+	}
+	part = xstrndup(w->dir, (size_t)(end - w->dir));
+	yes = slash == NULL && fnmatch(part, dir, FNM_PATHNAME | FNM_PERIOD) == 0;
+	free(part);
+	return yes ? end : NULL;
 }
 
 void
 follow_look(struct tail *t, const char *dir)
 {
 	struct follow *w;
-
-	LL_FOREACH(t->follows, w)
-	if (dir == NULL || has_magic(w->dir) || strcmp(dir, w->dir) == 0)
-		expand(t, w);
-}
-
-void
-follow_name(struct tail *t, const char *dir, const char *name)
-{
-	struct follow *w;
+	const char *rest;
 
 	LL_FOREACH(t->follows, w)
 	{
-		if (matches(w, dir, name))
-			consider(t, w, dir, name);
-		else if (has_magic(w->dir))
+		rest = dir == NULL ? NULL : rest_behind(w, dir);
+		if (dir == NULL)
 			expand(t, w);
+		else if (rest != NULL)
+			descend(t, w, dir, rest);
+	}
+}
+
+void
+follow_news(struct tail *t, const char *dir, const char *name, bool named)
+{
+	struct follow *w;
+	const char *rest;
+	char *path;
+
+	LL_FOREACH(t->follows, w)
+	{
+		if (matches(w, dir, name)) {
+			consider(t, w, dir, name);
+			continue;
+		}
+		if (!named || !has_magic(w->dir))
+			continue;
+		path = below(dir, name);
+		rest = rest_behind(w, path);
+		if (rest != NULL && is_dir(path))
+			descend(t, w, path, rest);
+		free(path);
 	}
 }
 
@@ -462,11 +497,9 @@ fixed_part(const char *dir)
 {
 	size_t len = strcspn(dir, MAGIC);
 
-	if (dir[len] == '\0')
-		return xstrdup(dir);
-	while (len > 0 && dir[len] != '/')
+	while (dir[len] != '\0' && dir[len] != '/')
 		len--;
-	return len > 0 ? xstrndup(dir, len) : xstrdup(dir[0] == '/' ? "" : ".");
+	return xstrndup(dir, len);
 }
 
 static void
@@ -484,16 +517,13 @@ tail_follow_glob(struct tail *t, const char *pattern, struct tail_how how,
 	struct follow *w;
 	size_t i;
 
-	if (pattern[0] == '\0' || (slash != NULL && slash[1] == '\0'))
+	if (pattern[0] != '/' || slash[1] == '\0')
 		return err_set(
 		    e, "cannot follow \"%s\": it matches no path of a file", pattern);
 	w = xcalloc(1, sizeof(*w));
-	w->leaf = xstrdup(slash == NULL ? pattern : slash + 1);
-	if (slash == NULL)
-		w->dir = xstrdup(".");
-	else
-		w->dir = slash == pattern ? xstrdup("/")
-					  : xstrndup(pattern, (size_t)(slash - pattern));
+	w->leaf = xstrdup(slash + 1);
+	w->dir = slash == pattern ? xstrdup("/")
+				  : xstrndup(pattern, (size_t)(slash - pattern));
 	w->fixed = fixed_part(w->dir);
 	w->how = how;
 	w->cookie = cookie;
@@ -509,15 +539,9 @@ void
 follow_free_all(struct tail *t)
 {
 	struct follow *w;
-	struct doubt *d;
 
 	while ((w = t->follows) != NULL) {
 		t->follows = w->next;
-		while ((d = w->doubts) != NULL) {
-			w->doubts = d->next;
-			free(d->path);
-			free(d);
-		}
 		free(w->dir);
 		free(w->leaf);
 		free(w->fixed);

@@ -107,9 +107,7 @@ struct tail {
 	bool started;
 	bool blocked; /* the lines hook said 1 */
 	bool late;    /* something happened to a name that no log has: a held file's? */
-	bool stirred; /* likewise: a copy that a glob matched may have grown into a log */
 	size_t held;  /* files */
-	size_t doubts; /* matches of globs that may be copies */
 	struct tail_log *logs, *queue;
 	struct tail_log *by_path;
 	struct place *places;
@@ -174,10 +172,9 @@ void listing_forget(struct tail *t);
 
 /* follow.c: globs. */
 void follow_free_all(struct tail *t);
-/* Look for new matches everywhere; for one name in dir. */
+/* Look for new matches everywhere, or in dir and below it. */
 void follow_look(struct tail *t, const char *dir);
-void follow_name(struct tail *t, const char *dir, const char *name);
-/* Copies in the making may have become logs. */
-void follow_waiting(struct tail *t);
+/* Something happened to name in dir, which is no log's: a copy may have grown into one. */
+void follow_news(struct tail *t, const char *dir, const char *name, bool named);
 
 #endif

@@ -106,12 +106,9 @@ on_file_news(void *arg, const char *dir, const char *name, enum watch_news news)
 	if (p != NULL)
 		return;
 	t->late = t->late || t->held > 0;
-	if (news == WATCH_NAMED)
-		follow_name(t, dir, name);
-	else
-		t->stirred = t->stirred || t->doubts > 0;
-	if (t->late || t->stirred)
+	if (t->late)
 		schedule(t);
+	follow_news(t, dir, name, news == WATCH_NAMED);
 }
 
 bool
@@ -135,8 +132,6 @@ on_look(void *arg, const char *dir)
 	if (dir == NULL || tail_writes_in(log, dir))
 		tail_queue(log, true);
 	follow_look(t, dir);
-	t->stirred = true;
-	schedule(t);
 }
 
 /* ---- the turn ------------------------------------------------------------------------ */
@@ -158,19 +153,12 @@ queue_held(struct tail *t)
 {
 	struct tail_log *log;
 
+	if (!t->late)
+		return;
+	t->late = false;
 	DL_FOREACH(t->logs, log)
 	if (has_held(log))
 		tail_queue(log, false);
-}
-
-static void
-settle_names(struct tail *t)
-{
-	if (t->late)
-		queue_held(t);
-	if (t->stirred)
-		follow_waiting(t);
-	t->late = t->stirred = false;
 }
 
 /* While nothing is taken, files are still opened, lest rotation take them away. */
@@ -217,7 +205,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	settle_names(t);
+	queue_held(t);
 	if (!t->blocked)
 		run_turn(t);
 	/* It may be this turn that was refused: the logs behind are not forgotten. */
@@ -443,7 +431,7 @@ tail_drain(struct tail *t, int64_t limit_ms)
 
 	watch_read(t->watch);
 	on_look(t, NULL);
-	settle_names(t);
+	queue_held(t);
 	while (t->queue != NULL && !t->blocked && clock_steady_ms() < until)
 		run_turn(t);
 }

@@ -111,7 +111,7 @@ struct tail_log *tail_follow(struct tail *t, const char *path, struct tail_how h
     const struct checkpoint *cps, size_t count, void *cookie, struct err *e);
 
 /*
- * Follow every path that matches pattern (glob(7)), now and later.  Each match
+ * Follow every path that matches pattern (glob(7), absolute), now and later.  Each match
  * becomes a log of its own, through the found hook; a rotated piece of a log
  * that is already followed does not.  known (borrowed) are paths that were followed
  * in the last run: those that match and are not followed yet are at once, for what

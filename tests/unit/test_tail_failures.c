@@ -45,6 +45,12 @@ equal_head(void)
 	return head;
 }
 
+static bool
+told_two(const struct bench *b)
+{
+	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\n") == 0;
+}
+
 /* The loop goes round for a while. */
 static void
 pass_time(struct bench *b, int64_t ms)
@@ -1580,12 +1586,6 @@ pieces_of_current(void **state)
 	assert_int_equal(b->gaps, 0);
 }
 
-static bool
-told_two(const struct bench *b)
-{
-	return b->told.p != NULL && strcmp(b->told.p, "one\ntwo\n") == 0;
-}
-
 /* Rotated while down into a name that the glob does not match, and made anew, empty, later. */
 static void
 made_anew_under_a_glob(void **state)
@@ -1635,6 +1635,50 @@ finished_pieces_are_copied_under_a_glob(void **state)
 	assert_string_equal(b->found.p, "a.log\na.log\nsaved.log\n");
 	assert_non_null(strstr(b->told.p, "three\n"));
 	buf_free(&head);
+}
+
+/* What begins as a copy, and what is empty, are logs by what is written into them. */
+static void
+grows_into_a_log_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+
+	append_name(b, "a.log", "one\n");
+	begin_glob(b, "*.log");
+	settle(b);
+	append_name(b, "b.log", "one\n");
+	append_name(b, "c.log", "");
+	pass_time(b, 30);
+	assert_string_equal(b->found.p, "a.log\n");
+	append_name(b, "c.log", "two\n");
+	run_until(b, told_two);
+	append_name(b, "b.log", "three\n");
+	while (strstr(b->told.p, "three\n") == NULL)
+		assert_int_equal(event_base_loop(b->base, EVLOOP_ONCE), 0);
+	assert_string_equal(b->found.p, "a.log\nc.log\nb.log\n");
+	assert_told(b, "one\ntwo\none\nthree\n");
+}
+
+/* Each level of the pattern comes after the one above it was seen. */
+static void
+directories_under_a_glob(void **state)
+{
+	struct bench *b = *state;
+	static const char *const names[] = {"x", "x/y", "x/y/c", "x/y/c/z"};
+	char *path;
+	size_t i;
+
+	append(b, "unrelated\n");
+	begin_glob(b, "*/*/c/*/a.log");
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		pass_time(b, 10);
+		path = name_of(b, names[i]);
+		assert_int_equal(mkdir(path, 0700), 0);
+		free(path);
+	}
+	pass_time(b, 10);
+	append_name(b, "x/y/c/z/a.log", "one\ntwo\nthree\n");
+	run_until(b, told_three);
 }
 
 /* A few bytes that another file had too are a log's, and no copy. */
@@ -1750,6 +1794,8 @@ renamed_directory_under_a_glob(void **state)
 	begin_glob(b, "*/a.log");
 	settle(b);
 	assert_told(b, "one\ntwo\n");
+	append_name(b, "gone/a.log", "three\n");
+	run_until(b, told_three);
 	assert_int_equal(b->gaps, 0);
 	free(p);
 }
@@ -1899,6 +1945,8 @@ main(void)
 	    TEST(made_anew_under_a_glob),
 	    TEST(finished_pieces_are_copied_under_a_glob),
 	    TEST(little_is_no_copy_under_a_glob),
+	    TEST(grows_into_a_log_under_a_glob),
+	    TEST(directories_under_a_glob),
 	    TEST(links_under_a_glob),
 	    TEST(link_to_the_newest_under_a_glob),
 	    TEST(linked_directory_under_a_glob),
