@@ -1479,6 +1479,58 @@ logs_take_turns(void **state)
 	buf_free(&text);
 }
 
+static bool
+told_anything(const struct bench *b)
+{
+	return b->chunks > 0;
+}
+
+/* Nor do many logs, or much of one, keep from their turn what else the loop serves. */
+static void
+turns_have_an_end(void **state)
+{
+	struct bench *b = *state;
+	const size_t logs = 300;
+	struct buf text = {0};
+	char name[32];
+	size_t i;
+
+	for (i = 0; i < logs; i++) {
+		(void)snprintf(name, sizeof(name), "%zu.log", i);
+		append_name(b, name, "x\n");
+	}
+	begin_glob(b, "*.log");
+	run_until(b, told_anything);
+	assert_true(b->chunks < logs);
+	settle(b);
+	assert_int_equal(b->told.len, 2 * logs);
+	while (text.len < 8 * 1024 * 1024)
+		buf_adds(&text, "a line of a long backlog\n");
+	append_name(b, "0.log", text.p);
+	b->chunks = 0;
+	run_until(b, told_anything);
+	assert_true(b->told.len < text.len);
+	buf_free(&text);
+}
+
+/* At SIGTERM the rest is for the next start, where it takes longer than it may. */
+static void
+drain_has_an_end(void **state)
+{
+	struct bench *b = *state;
+	struct buf text = {0};
+
+	while (text.len < 8 * 1024 * 1024)
+		buf_adds(&text, "a line of a long backlog\n");
+	append(b, text.p);
+	begin(b);
+	tail_drain(b->tail, 0);
+	assert_true(b->told.len < text.len);
+	settle(b);
+	assert_int_equal(b->told.len, text.len);
+	buf_free(&text);
+}
+
 /* ---- which is older? ------------------------------------------------------------------------------- */
 
 static void
@@ -2347,6 +2399,8 @@ main(void)
 	    TEST(slow_look_is_a_backstop),
 	    TEST(usual_times),
 	    TEST(logs_take_turns),
+	    TEST(turns_have_an_end),
+	    TEST(drain_has_an_end),
 	    TEST(reads_are_coalesced),
 	    TEST(pieces_of_first_sight_are_remembered),
 	    TEST(two_rotations_within_a_tick),
