@@ -23,6 +23,7 @@
 /* Memory that runs out ends the process, as everywhere. */
 #define uthash_fatal(msg) mem_exhausted()
 #include <uthash.h>
+#include <utlist.h>
 
 #define LOOK_ENTRIES 200 /* of a unit, to find its pack */
 
@@ -207,6 +208,55 @@ log_found(
 	return log;
 }
 
+static void
+free_log(struct log *log)
+{
+	source_close(log->source);
+	zone_close(log->zone);
+	free(log->path);
+	free(log->health);
+	free(log->found);
+	free(log);
+}
+
+/* What is known of it is kept, as what is known of the last run. */
+static void
+keep_known(struct log *log)
+{
+	struct checkpoint *cps;
+	size_t count, i;
+
+	tail_checkpoints(log->tail_log, &cps, &count);
+	for (i = 0; i < count; i++) {
+		cps[i].last_ts = log->teller_log != NULL
+		    ? teller_log_last_ts(log->teller_log)
+		    : log->last_ts;
+		remember(log->run, &(struct store_file){log->path, &cps[i]});
+	}
+	checkpoints_free(cps, count);
+}
+
+/* Not while anything of it waits for a commit, or for other lines. */
+static bool
+log_over(void *arg, struct tail_log *tail_log)
+{
+	struct run *r = arg;
+	struct log *log = tail_log_cookie(tail_log);
+	uint64_t file, offset;
+
+	if (log->dirty || r->batch_count > 0 ||
+	    (log->teller_log != NULL &&
+		(teller_log_waits(log->teller_log) ||
+		    teller_log_needs(log->teller_log, &file, &offset))))
+		return false;
+	log->tail_log = tail_log;
+	keep_known(log);
+	LL_DELETE(r->logs, log);
+	teller_log_free(log->teller, log->teller_log);
+	free_log(log);
+	return true;
+}
+
 /* Where to begin; a path or glob that was followed before is so since then. */
 static int
 how_of(
@@ -385,6 +435,7 @@ run_follow_logs(struct run *r, struct err *e)
 {
 	const struct tail_hooks hooks = {.lines = take_lines,
 	    .found = log_found,
+	    .over = log_over,
 	    .moved = file_moved,
 	    .gap = bytes_lost};
 	size_t s;
@@ -419,12 +470,7 @@ run_close_logs(struct run *r)
 	free(r->tellers);
 	while ((log = r->logs) != NULL) {
 		r->logs = log->next;
-		source_close(log->source);
-		zone_close(log->zone);
-		free(log->path);
-		free(log->health);
-		free(log->found);
-		free(log);
+		free_log(log);
 	}
 	while ((g = r->globs) != NULL) {
 		r->globs = g->next;

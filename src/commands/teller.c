@@ -100,21 +100,28 @@ teller_log_look(struct teller_log *log, const char *data, size_t len, struct are
 }
 
 void
+teller_log_free(struct teller *t, struct teller_log *log)
+{
+	if (log == NULL)
+		return;
+	LL_DELETE(t->logs, log);
+	extract_log_free(log->extract);
+	extract_log_free(log->shadow);
+	scan_free(log->scan);
+	decoder_free(log->decoder);
+	matcher_free(log->matcher);
+	doubt_free(log->doubt);
+	pending_free(log->pending);
+	free(log);
+}
+
+void
 teller_free(struct teller *t)
 {
-	struct teller_log *log;
-
 	if (t == NULL)
 		return;
-	while ((log = t->logs) != NULL) {
-		t->logs = log->next;
-		scan_free(log->scan);
-		decoder_free(log->decoder);
-		matcher_free(log->matcher);
-		doubt_free(log->doubt);
-		pending_free(log->pending);
-		free(log);
-	}
+	while (t->logs != NULL)
+		teller_log_free(t, t->logs);
 	extract_free(t->extract);
 	extract_free(t->shadow);
 	free(t->server_name);

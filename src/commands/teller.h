@@ -30,6 +30,9 @@ void teller_free(struct teller *t); /* and its logs */
 struct teller_log *teller_log_new(
     struct teller *t, const struct pack *pack, const struct zone *zone);
 
+/* Before teller_free, where the log is over; NULL is allowed. */
+void teller_log_free(struct teller *t, struct teller_log *log);
+
 /* The envelope of its lines, if it is configured: before the first chunk. */
 void teller_log_envelope(struct teller_log *log, enum envelope_kind kind);
 

@@ -731,17 +731,20 @@ extract_log_stats(const struct extract_log *log, struct extract_stats *st_r)
 }
 
 void
+extract_log_free(struct extract_log *log)
+{
+	LL_DELETE(log->extract->logs, log);
+	log_forget(log);
+	free(log);
+}
+
+void
 extract_free(struct extract *x)
 {
-	struct extract_log *log;
-
 	if (x == NULL)
 		return;
-	while ((log = x->logs) != NULL) {
-		x->logs = log->next;
-		log_forget(log);
-		free(log);
-	}
+	while (x->logs != NULL)
+		extract_log_free(x->logs);
 	told_free(x->told);
 	free(x);
 }

@@ -77,6 +77,8 @@ void extract_free(struct extract *x); /* and its logs */
 
 /* Add a log, whose lines match rules of pack; borrows pack. */
 struct extract_log *extract_log_new(struct extract *x, const struct pack *pack);
+/* Before extract_free, where the log is over: it is forgotten with what it remembers. */
+void extract_log_free(struct extract_log *log);
 
 /*
  * Take one line; its events are appended to out, in the arena.  Lines of one

@@ -277,9 +277,8 @@ last_seen_ns(const struct tail_log *log)
 	return latest(f->mtime_ns, f->cp.last_ts * NS_PER_MS);
 }
 
-/* A glob may match it under a name that rotation does not give. */
-static bool
-stands_elsewhere(const struct file *f)
+bool
+sight_stands(const struct file *f)
 {
 	struct file_facts facts;
 
@@ -296,9 +295,10 @@ forget_gone(const struct sight *s)
 
 	if (s->p.fd == -1 && s->p.count == 0)
 		return; /* the directory is gone, maybe for a moment */
+	/* A glob may match it under a name that rotation does not give. */
 	for (f = log_newest(s->log); f != NULL; f = f == s->log->files ? NULL : f->prev)
 		if (f->source == FILE_UNSOUGHT && !file_unread(f))
-			f->gone = (!sight_knows(s, f) && !stands_elsewhere(f)) ||
+			f->gone = (!sight_knows(s, f) && !sight_stands(f)) ||
 			    ++count > REMEMBERED_MAX;
 }
 

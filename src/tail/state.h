@@ -28,6 +28,7 @@ struct tail_timing {
 	    hold_ms; /* a rotated file is held on for late writers, anew at each write */
 	int64_t slow_ms; /* between two looks at everything, news or not */
 	int64_t rest_ms; /* between two readings of news, watch.h */
+	int64_t over_ms; /* after which a glob's log of which nothing is left is let go */
 	int64_t
 	    poll_ms; /* between two looks where inotify is silent, watch.h, or the disk */
 };
@@ -59,15 +60,17 @@ struct tail_log {
 	    first_sight; /* nothing is known of the last run, and no look was taken yet */
 	bool matched;    /* by a glob; nobody asks for this path */
 	bool look;       /* what stands at the path may have changed */
-	bool stirred;   /* its file was written to, or truncated, since the last search */
-	bool wake;      /* there may be more to read */
-	bool queued;    /* for a turn */
-	bool broken;    /* an error in reading was said */
-	bool moved;     /* a file was finished: tell so after the turn */
-	bool begun;     /* where reading begins was told */
-	bool unsure;    /* the last look could not tell all; another one follows */
-	bool again;     /* it is to be looked at when tail.again is over */
-	int path_error; /* errno of the last look, said once */
+	bool stirred; /* its file was written to, or truncated, since the last search */
+	bool wake;    /* there may be more to read */
+	bool queued;  /* for a turn */
+	bool broken;  /* an error in reading was said */
+	bool moved;   /* a file was finished: tell so after the turn */
+	bool begun;   /* where reading begins was told */
+	bool unsure;  /* the last look could not tell all; another one follows */
+	bool again;   /* it is to be looked at when tail.again is over */
+	int64_t
+	    over_ms; /* since when nothing is left of it, as far as was looked; 0: there is */
+	int path_error;      /* errno of the last look, said once */
 	struct file *files;  /* oldest first */
 	uint64_t generation; /* of the newest file ever */
 	struct spot *spots;
@@ -136,6 +139,9 @@ struct tail_log *tail_add_log(struct tail *t, const char *path, struct tail_how 
 void sight_look(struct tail_log *log);
 /* The same, though the path leads to the file that it led to before. */
 void sight_search(struct tail_log *log);
+
+/* Does f still stand where it was seen last? */
+bool sight_stands(const struct file *f);
 
 /* log.c: read, oldest file first, at most about budget bytes. */
 enum log_turn { LOG_DONE, LOG_MORE, LOG_BLOCKED };

@@ -1,5 +1,6 @@
 #include "tail/tail.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,11 @@
 #define TURN_SHARE (4 * 1024 * 1024) /* of all before the loop goes round */
 #define TURN_LOGS 256
 
-static const struct tail_timing usual_timing = {
-    .hold_ms = 60 * 1000, .slow_ms = 300 * 1000, .rest_ms = 2, .poll_ms = 1000};
+static const struct tail_timing usual_timing = {.hold_ms = 60 * 1000,
+    .slow_ms = 300 * 1000,
+    .rest_ms = 2,
+    .over_ms = 3600 * 1000,
+    .poll_ms = 1000};
 
 /* ---- time and turns -------------------------------------------------------------- */
 
@@ -265,6 +269,47 @@ on_again(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static bool
+is_over(const struct tail_log *log)
+{
+	const struct file *f;
+	struct file_facts facts;
+
+	if (!log->matched || !log->stats.missing || log->unsure || log->queued ||
+	    identity_stat(log->path, false, &facts) == 0 || errno != ENOENT)
+		return false;
+	DL_FOREACH(log->files, f)
+	{
+		if (file_unread(f) || sight_stands(f))
+			return false;
+	}
+	return true;
+}
+
+/* Pods come and go; what is known of one stays with whoever answers to found. */
+static void
+let_go(struct tail *t)
+{
+	struct tail_log *log, *next;
+	int64_t now = clock_steady_ms();
+
+	DL_FOREACH_SAFE(t->logs, log, next)
+	{
+		if (!is_over(log)) {
+			log->over_ms = 0;
+			continue;
+		}
+		if (log->over_ms == 0)
+			log->over_ms = now;
+		if (now - log->over_ms < t->timing.over_ms || t->hooks.over == NULL ||
+		    !t->hooks.over(t->arg, log))
+			continue;
+		HASH_DEL(t->by_path, log);
+		DL_DELETE(t->logs, log);
+		log_free(log);
+	}
+}
+
 static void
 on_slow(evutil_socket_t fd, short what, void *arg)
 {
@@ -273,6 +318,7 @@ on_slow(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	watch_check(t->watch);
+	let_go(t);
 	on_look(t, NULL);
 	clock_timer(t->slow, t->timing.slow_ms);
 }

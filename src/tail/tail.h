@@ -20,7 +20,7 @@
 struct err;
 struct event_base;
 struct tail;
-struct tail_log; /* one followed path; owned by tail, valid until tail_free */
+struct tail_log; /* one followed path; owned by tail, valid until over or tail_free */
 
 #define LINE_MAX_BYTES (1024 * 1024) /* longer lines are passed over and counted */
 
@@ -82,6 +82,12 @@ struct tail_hooks {
 	 */
 	void *(*found)(void *arg, void *glob_cookie, const char *path,
 	    struct checkpoint **cps_r, size_t *count_r);
+	/*
+	 * Nothing has been left for an hour of a log that a glob matched, and all of it
+	 * was read.  True: it is freed when this returns, and found asks for it anew if
+	 * it comes back.  May be NULL: it stays.
+	 */
+	bool (*over)(void *arg, struct tail_log *log);
 	/* A file of log changed its standing (new, finished, gone): ask for its checkpoints. */
 	void (*moved)(void *arg, struct tail_log *log);
 	/* Bytes that can't be had any more (size in bytes, 0 = unknown); why is a sentence. */

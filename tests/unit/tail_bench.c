@@ -89,6 +89,16 @@ path_found(void *arg, void *glob_cookie, const char *path, struct checkpoint **c
 	return b;
 }
 
+static bool
+log_over(void *arg, struct tail_log *log)
+{
+	struct bench *b = arg;
+
+	(void)log;
+	b->over++;
+	return true;
+}
+
 static void
 file_moved(void *arg, struct tail_log *log)
 {
@@ -110,8 +120,11 @@ bytes_lost(void *arg, struct tail_log *log, uint64_t bytes, const char *why)
 	b->gap_why = xstrdup(why);
 }
 
-static const struct tail_hooks hooks = {
-    .lines = take_lines, .found = path_found, .moved = file_moved, .gap = bytes_lost};
+static const struct tail_hooks hooks = {.lines = take_lines,
+    .found = path_found,
+    .over = log_over,
+    .moved = file_moved,
+    .gap = bytes_lost};
 
 int
 bench_set_up(void **state)

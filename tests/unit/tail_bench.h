@@ -49,6 +49,7 @@ struct bench {
 	unsigned refusals;
 	uint64_t last_file, last_offset;
 	size_t last_len;
+	unsigned over;
 	unsigned long_wait; /* the bound was reached */
 	struct buf found;   /* paths that globs matched, a line each */
 };

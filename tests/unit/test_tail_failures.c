@@ -1681,6 +1681,44 @@ directories_under_a_glob(void **state)
 	run_until(b, told_three);
 }
 
+static bool
+two_are_over(const struct bench *b)
+{
+	return b->over == 2;
+}
+
+/* Thousands of pods that came and went are not kept in memory; one that comes back is known. */
+static void
+logs_of_a_glob_are_let_go(void **state)
+{
+	struct bench *b = *state;
+	char *away = name_of(b, "away");
+	struct tail_log *log;
+	size_t count = 0;
+
+	assert_int_equal(mkdir(away, 0700), 0);
+	b->timing.hold_ms = 0;
+	b->timing.slow_ms = 5;
+	append_name(b, "a.log", "one\n");
+	append_name(b, "b.log", "two\n");
+	append_name(b, "c.log", "");
+	begin_glob(b, "*.log");
+	settle(b);
+	commit(b);
+	move(b, "a.log", "away/a.log");
+	move(b, "b.log", "renamed.log");
+	delete (b, "c.log");
+	run_until(b, two_are_over);
+	move(b, "away/a.log", "a.log");
+	append_name(b, "a.log", "three\n");
+	run_until(b, told_three);
+	for (log = b->tail->logs; log != NULL; log = log->next)
+		count++;
+	assert_int_equal(count, 2);
+	assert_int_equal(b->gaps, 0);
+	free(away);
+}
+
 /* A few bytes that another file had too are a log's, and no copy. */
 static void
 little_is_no_copy_under_a_glob(void **state)
@@ -1945,6 +1983,7 @@ main(void)
 	    TEST(made_anew_under_a_glob),
 	    TEST(finished_pieces_are_copied_under_a_glob),
 	    TEST(little_is_no_copy_under_a_glob),
+	    TEST(logs_of_a_glob_are_let_go),
 	    TEST(grows_into_a_log_under_a_glob),
 	    TEST(directories_under_a_glob),
 	    TEST(links_under_a_glob),
