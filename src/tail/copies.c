@@ -187,7 +187,8 @@ copies_begun(struct tail_log *log, struct file *f)
 	int same;
 
 	if (old == NULL || old->blank || old->fd == -1 || f->fd == -1 ||
-	    old->cp.offset < EVIDENCE_MIN || lines_end(&f->lines) < EVIDENCE_MIN)
+	    old->cp.offset < EVIDENCE_MIN || lines_end(&f->lines) < EVIDENCE_MIN ||
+	    pieces_were_rotated(log, old))
 		return COPIED_NOT;
 	if (is_deleted(old) && content_begins_with(f->fd, old->fd) == 1) {
 		go_on_in(log, old, f);

@@ -249,6 +249,21 @@ number_of(const struct tail_log *log, const struct file *f)
 	return number;
 }
 
+bool
+pieces_were_rotated(const struct tail_log *log, const struct file *f)
+{
+	const char *slash = strrchr(f->cp.path, '/');
+	const char *name = slash == NULL ? f->cp.path : slash + 1;
+	size_t i;
+
+	for (i = 0; i < log->spot_count; i++)
+		if (names_rotated(log->spots[i].name, name) &&
+		    (names_number(log->spots[i].name, name) != -1 ||
+			names_dated(log->spots[i].name, name)))
+			return true;
+	return false;
+}
+
 /* When we saw its files last, had an older one a higher number? */
 static bool
 did_fall(const struct tail_log *log)

@@ -50,6 +50,9 @@ struct pieces {
 void pieces_gather(struct tail_log *log, struct pieces *p_r);
 void pieces_forget(struct pieces *p);
 
+/* Has the name under which f was seen last a number or a date, as rotation gives it? */
+bool pieces_were_rotated(const struct tail_log *log, const struct file *f);
+
 /*
  * Where the file at the log's path stands, links followed: by the next start a
  * link may lead to another directory.  malloc'd.

@@ -157,7 +157,8 @@ void log_gap(struct tail_log *log, uint64_t bytes, const char *why);
 /*
  * copies.c: does f, at the path and none of its lines told, hold the text of the
  * file before it?  An editor renames a log, writes it anew and removes the old
- * one.  COPIED: f is gone, and that file goes on in its place.
+ * one; what rotation renamed shares no more than a banner with the next one.
+ * COPIED: f is gone, and that file goes on in its place.
  */
 enum copying { COPIED_NOT, COPIED_IN_PART, COPIED };
 enum copying copies_begun(struct tail_log *log, struct file *f);
