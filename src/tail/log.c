@@ -84,17 +84,34 @@ offer_before(struct tail_log *log, const struct file *f, uint64_t offset)
 	free(bytes);
 }
 
+/* The file that the next line is of, as far as is known; NULL: it is not open. */
+static const struct file *
+next_to_read(const struct tail_log *log)
+{
+	const struct file *f, *next = NULL;
+
+	DL_FOREACH(log->files, f)
+	{
+		if (!file_unread(f))
+			continue;
+		next = f;
+		/* One that was read to its end is only held for late writers. */
+		if (f->source != FILE_PLAIN || f->size > f->pos)
+			break;
+	}
+	return next != NULL && (next->source == FILE_PLAIN || next->source == FILE_PACKED)
+	    ? next
+	    : NULL;
+}
+
 void
 log_begin(struct tail_log *log)
 {
-	const struct file *f = log->files;
+	const struct file *f = log->begun == 0 ? next_to_read(log) : NULL;
 
-	while (f != NULL && !file_unread(f))
-		f = f->next;
-	if (log->begun || f == NULL ||
-	    (f->source != FILE_PLAIN && f->source != FILE_PACKED))
+	if (f == NULL)
 		return;
-	log->begun = true;
+	log->begun = f->cp.file;
 	if (f->pos > 0)
 		offer_before(log, f, f->pos);
 }
@@ -114,9 +131,10 @@ offer(struct tail_log *log, struct file *f, const struct piece *p, size_t *budge
 	    .gap = log->stats.long_lines != log->long_told,
 	    .mtime_ms = f->mtime_ns / 1000000};
 
-	if (!log->begun && c.offset > 0)
+	/* Lines of the file before this one do not go on in its middle. */
+	if (log->begun != c.file && c.offset > 0)
 		offer_before(log, f, c.offset);
-	log->begun = true;
+	log->begun = c.file;
 	if (c.again && c.offset + c.len > f->cp.offset) {
 		c.len = (size_t)(f->cp.offset - c.offset);
 		c.final = false;

@@ -60,14 +60,14 @@ struct tail_log {
 	    first_sight; /* nothing is known of the last run, and no look was taken yet */
 	bool matched;    /* by a glob; nobody asks for this path */
 	bool look;       /* what stands at the path may have changed */
-	bool stirred; /* its file was written to, or truncated, since the last search */
-	bool wake;    /* there may be more to read */
-	bool queued;  /* for a turn */
-	bool broken;  /* an error in reading was said */
-	bool moved;   /* a file was finished: tell so after the turn */
-	bool begun;   /* where reading begins was told */
-	bool unsure;  /* the last look could not tell all; another one follows */
-	bool again;   /* it is to be looked at when tail.again is over */
+	bool stirred;   /* its file was written to, or truncated, since the last search */
+	bool wake;      /* there may be more to read */
+	bool queued;    /* for a turn */
+	bool broken;    /* an error in reading was said */
+	bool moved;     /* a file was finished: tell so after the turn */
+	uint64_t begun; /* the file in which reading stands; 0: nothing was read yet */
+	bool unsure;    /* the last look could not tell all; another one follows */
+	bool again;     /* it is to be looked at when tail.again is over */
 	int64_t
 	    over_ms; /* since when nothing is left of it, as far as was looked; 0: there is */
 	int path_error;      /* errno of the last look, said once */

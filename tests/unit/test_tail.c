@@ -414,6 +414,31 @@ what_stands_before_is_shown(void **state)
 	free(line);
 }
 
+/* The older file is held, and was read to its end; what it ends with does not go on here. */
+static void
+what_stands_before_is_of_its_file(void **state)
+{
+	struct bench *b = *state;
+
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, "two\n");
+	settle(b);
+	commit_and_crash(b);
+	begin(b);
+	settle(b);
+	assert_true(slice_is((struct slice){b->before.p, b->before.len}, "two\n"));
+	append_name(b, "log.1", "late\n");
+	settle(b);
+	assert_true(slice_is((struct slice){b->before.p, b->before.len}, "one\n"));
+	append(b, "three\n");
+	settle(b);
+	assert_true(slice_is((struct slice){b->before.p, b->before.len}, "two\n"));
+	assert_told(b, "one\ntwo\nlate\nthree\n");
+}
+
 static void
 resume_is_read_again(void **state)
 {
@@ -2355,6 +2380,7 @@ main(void)
 	    TEST(same_chunk_after_refusal),
 	    TEST(restart_goes_on),
 	    TEST(what_stands_before_is_shown),
+	    TEST(what_stands_before_is_of_its_file),
 	    TEST(resume_is_read_again),
 	    TEST(resume_in_an_older_file),
 	    TEST(rename_and_create),
