@@ -21,8 +21,8 @@ struct pieces {
 };
 
 struct join {
-	struct pieces streams[STREAMS_MAX];
-	size_t count;
+	struct pieces *streams; /* most logs have none of them, mostly */
+	size_t count, room;
 	bool gap;        /* what comes first on a stream that is not here may be a rest */
 	unsigned lines;  /* that ended since the gap */
 	struct buf line; /* joined last */
@@ -51,6 +51,7 @@ join_free(struct join *j)
 	while (j->count > 0)
 		forget(j, &j->streams[0]);
 	buf_free(&j->line);
+	free(j->streams);
 	free(j);
 }
 
@@ -114,6 +115,10 @@ add_stream(struct join *j, uint64_t stream)
 	if (j->count == STREAMS_MAX) {
 		forget(j, oldest(j));
 		begin_gap(j);
+	}
+	if (j->count == j->room) {
+		j->room++;
+		j->streams = xreallocarray(j->streams, j->room, sizeof(*j->streams));
 	}
 	s = &j->streams[j->count++];
 	*s = (struct pieces){.stream = stream, .order = j->taken};
