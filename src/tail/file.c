@@ -78,6 +78,12 @@ file_unread(const struct file *f)
 	    f->stream != NULL;
 }
 
+bool
+file_awaited(const struct file *f)
+{
+	return f->source == FILE_UNSOUGHT && file_unread(f);
+}
+
 void
 file_restart(struct file *f)
 {

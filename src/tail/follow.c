@@ -40,18 +40,18 @@ matches(const struct follow *w, const char *dir, const char *name)
 	    fnmatch(w->leaf, name, FNM_PERIOD) == 0;
 }
 
-/* Is dir/base, len bytes of name and then ending, a log that name is a piece of? */
-static bool
-is_piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
+/* The log dir/base, len bytes of name and then ending, if name is a piece of that; or NULL. */
+static struct tail_log *
+piece_of(const struct tail *t, const char *dir, const char *name, size_t len,
     struct slice ending)
 {
 	char *path =
 	    xasprintf("%s/%.*s%.*s", dir, (int)len, name, (int)ending.len, ending.p);
-	bool yes =
-	    names_rotated(path + strlen(dir) + 1, name) && tail_find(t, path) != NULL;
+	struct tail_log *log =
+	    names_rotated(path + strlen(dir) + 1, name) ? tail_find(t, path) : NULL;
 
 	free(path);
-	return yes;
+	return log;
 }
 
 /* What name is when it is whole: 0.log.20260101-120000 is compressed into ….tmp. */
@@ -65,9 +65,10 @@ whole_name(const char *name)
 	return xstrndup(name, len);
 }
 
-static bool
-has_log(const struct tail *t, const char *dir, const char *name)
+static struct tail_log *
+log_of(const struct tail *t, const char *dir, const char *name)
 {
+	struct tail_log *log;
 	size_t unpacked = names_unpacked_len(name), i;
 	const char *dot = memrchr(name, '.', unpacked);
 	const struct slice none = {"", 0};
@@ -78,11 +79,13 @@ has_log(const struct tail *t, const char *dir, const char *name)
 	for (i = 1; name[i] != '\0'; i++) {
 		if (strchr(".-_~", name[i]) == NULL)
 			continue;
-		if (is_piece_of(t, dir, name, i, none) ||
-		    is_piece_of(t, dir, name, i, ending))
-			return true;
+		log = piece_of(t, dir, name, i, none);
+		if (log == NULL)
+			log = piece_of(t, dir, name, i, ending);
+		if (log != NULL)
+			return log;
 	}
-	return false;
+	return NULL;
 }
 
 /* The path of the file real (no links in it), named as w names what it matches; NULL: it can't be. */
@@ -284,14 +287,17 @@ add_log(struct tail *t, struct follow *w, const char *path)
 	return log;
 }
 
+/* A piece may be what its log waits for, while nothing stands at the path of that. */
 static bool
 is_piece(const struct tail *t, const char *dir, const char *name)
 {
 	char *whole = whole_name(name);
-	bool yes = has_log(t, dir, whole);
+	struct tail_log *log = log_of(t, dir, whole);
 
 	free(whole);
-	return yes;
+	if (log != NULL && log->stats.missing)
+		tail_queue(log, true);
+	return log != NULL;
 }
 
 /*

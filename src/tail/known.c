@@ -264,8 +264,7 @@ recognise_packed(struct sight *s, struct file *f)
 
 /*
  * Nothing stands at the path, and nothing is new beside it: so nothing waits for
- * f, which may come back, as with a disk that is mounted late.  What a glob matched
- * may be followed by files of other names for ever.
+ * f, which may come back, as with a disk that is mounted late.
  */
 static bool
 may_come_back(const struct sight *s, const struct file *f)
@@ -275,7 +274,7 @@ may_come_back(const struct sight *s, const struct file *f)
 	for (i = 0; i < s->p.count; i++)
 		if (sight_unknown(&s->p.seen[i]))
 			return false;
-	return !s->log->matched && s->p.fd == -1 && f->lines.start == f->lines.end;
+	return s->p.fd == -1 && f->lines.start == f->lines.end;
 }
 
 /* What is to be read, and was not found under its own inode. */

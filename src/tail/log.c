@@ -304,13 +304,6 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 
 /* ---- the log --------------------------------------------------------------------- */
 
-/* Is f to be read, but not found, nor known to be gone: is a look to come? */
-static bool
-is_awaited(const struct file *f)
-{
-	return f->source == FILE_UNSOUGHT && file_unread(f);
-}
-
 /* An older file is read to its end before a newer one is begun. */
 static enum log_turn
 read_files(struct tail_log *log, size_t budget)
@@ -318,7 +311,7 @@ read_files(struct tail_log *log, size_t budget)
 	enum progress progress;
 	struct file *f;
 
-	for (f = log->files; f != NULL && !is_awaited(f);) {
+	for (f = log->files; f != NULL && !file_awaited(f);) {
 		progress = READ_TO_END;
 		if (file_unread(f))
 			progress = read_file(log, f, &budget);

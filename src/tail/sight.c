@@ -250,7 +250,7 @@ is_wanting(const struct tail_log *log)
 	const struct file *f;
 
 	for (f = log->files; f != NULL; f = f->next)
-		if (f->source == FILE_UNSOUGHT && file_unread(f))
+		if (file_awaited(f))
 			return true;
 	return false;
 }

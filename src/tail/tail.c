@@ -280,10 +280,29 @@ is_over(const struct tail_log *log)
 		return false;
 	DL_FOREACH(log->files, f)
 	{
-		if (file_unread(f) || sight_stands(f))
+		if ((file_unread(f) && !file_awaited(f)) || sight_stands(f))
 			return false;
 	}
 	return true;
+}
+
+/* What might have come back did not. */
+static void
+await_no_more(struct tail_log *log)
+{
+	struct file *f;
+
+	DL_FOREACH(log->files, f)
+	{
+		if (!file_awaited(f))
+			continue;
+		if (!f->blank)
+			log_gap(log, 0,
+			    "the file was removed while nobody looked, maybe before all "
+			    "of it was read");
+		file_finish(f);
+		log->tail->hooks.moved(log->tail->arg, log);
+	}
 }
 
 /* Pods come and go; what is known of one stays with whoever answers to found. */
@@ -301,8 +320,10 @@ let_go(struct tail *t)
 		}
 		if (log->over_ms == 0)
 			log->over_ms = now;
-		if (now - log->over_ms < t->timing.over_ms || t->hooks.over == NULL ||
-		    !t->hooks.over(t->arg, log))
+		if (now - log->over_ms < t->timing.over_ms)
+			continue;
+		await_no_more(log);
+		if (t->hooks.over == NULL || !t->hooks.over(t->arg, log))
 			continue;
 		HASH_DEL(t->by_path, log);
 		DL_DELETE(t->logs, log);

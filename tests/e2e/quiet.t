@@ -43,8 +43,14 @@ LINE = b"2026-01-01 00:00:00,000 - root - 1 - INFO - main - nothing is told of t
 
 def watches(one):
     """How many the kernel keeps for it, once every file is open."""
-    infos = os.listdir("/proc/%d/fdinfo" % one.run.process.pid)
-    return sum(one.proc("fdinfo/" + fd).count("inotify wd:") for fd in infos)
+    fds = "/proc/%d/fd" % one.run.process.pid
+    for fd in os.listdir(fds):
+        try:
+            if "inotify" in os.readlink(os.path.join(fds, fd)):
+                return one.proc("fdinfo/" + fd).count("inotify wd:")
+        except FileNotFoundError:  # it was closed meanwhile
+            pass
+    return None
 
 
 def many_files(tap):
@@ -58,7 +64,7 @@ def many_files(tap):
             lib.wait_for(lambda: one.run.said().count(" pack=synapse") == count, "all logs")
             counts.append(watches(one))
             one.run.terminate()
-    tap.equal(counts[1], counts[0], "a directory needs one watch, however many files are in it")
+    tap.ok(counts[0] and counts[1] == counts[0], "a directory needs one watch, however many files are in it", counts)
 
 
 # ---- idleness ------------------------------------------------------------------
