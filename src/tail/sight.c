@@ -280,8 +280,13 @@ last_seen_ns(const struct tail_log *log)
 bool
 sight_stands(const struct file *f)
 {
+	const struct file *newer;
 	struct file_facts facts;
 
+	/* Truncated in its place, it is another file of the log by now. */
+	for (newer = f->next; newer != NULL; newer = newer->next)
+		if (identity_same_inode(&newer->cp.id, &f->cp.id))
+			return false;
 	return identity_stat(f->cp.path, false, &facts) == 0 &&
 	    identity_same_inode(&facts.id, &f->cp.id);
 }

@@ -1378,6 +1378,49 @@ text_of_a_log(void)
 	return text;
 }
 
+/* The log was emptied twice: a line that was begun, and is gone, begins as what is there now. */
+static void
+begun_line_is_no_file(void **state)
+{
+	struct bench *b = *state;
+	struct buf line = {0};
+	const char *two;
+
+	while (line.len < 2 * FINGERPRINT_MAX)
+		buf_addc(&line, 'y');
+	append(b, "one\n");
+	begin(b);
+	settle(b);
+	move(b, "log", "log.1");
+	append(b, line.p);
+	settle(b);
+	commit_and_crash(b);
+	move(b, "log.1", "log.2");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, "two\n");
+	append(b, line.p);
+	b->timing.hold_ms = 0;
+	begin(b);
+	settle(b);
+	assert_non_null(strstr(b->told.p, "two\n"));
+	commit_and_crash(b);
+	move(b, "log.1", "log.3");
+	copy(b, "log", "log.1");
+	truncate_to(b, "log", 0);
+	append(b, line.p);
+	append(b, "\n");
+	begin(b);
+	settle(b);
+	append(b, "three\n");
+	settle(b);
+	two = strstr(b->told.p, "two\n");
+	assert_non_null(two);
+	assert_null(strstr(two + 1, "two\n"));
+	assert_non_null(strstr(b->told.p, "three\n"));
+	buf_free(&line);
+}
+
 /* Moved to another disk, restored, edited in place by what makes a copy. */
 static void
 replaced_by_its_copy(void **state)
@@ -1981,6 +2024,7 @@ main(void)
 	    TEST(truncated_before_it_is_read_again),
 	    TEST(regrown_within_a_long_line),
 	    TEST(held_is_deleted_while_down),
+	    TEST(begun_line_is_no_file),
 	    TEST(replaced_by_its_copy),
 	    TEST(written_anew_slowly),
 	    TEST(rotated_within_a_banner),
