@@ -100,11 +100,11 @@ is_shorter_copy(struct sight *s, struct seen *seen)
 
 /*
  * f was truncated in its place.  Its copy, made before that or compressed since,
- * is the first piece that fits behind the files that are older; the bytes would
- * not tell it from the next ones, where all have the same head and no more was
- * read (of NULs, of a banner).  It may end before what we read, for lines may be
- * written between the copy and the truncation; of such, the one that agrees in
- * most is it.  True where there is a copy.
+ * is the first piece that fits behind the files that are older, and before what
+ * stands in its place now; the bytes would not tell it from the next ones, where all
+ * have the same head and no more was read (of NULs, of a banner).  It may end before
+ * what we read, for lines may be written between the copy and the truncation; of
+ * such, the one that agrees in most is it.  True where there is a copy.
  */
 bool
 copies_find(struct sight *s, struct file *f)
@@ -114,7 +114,7 @@ copies_find(struct sight *s, struct file *f)
 	size_t i, end;
 
 	sight_bounds(s, f, &i, &end);
-	for (; i < end; i++) {
+	for (; i < end && !identity_same_inode(&s->p.seen[i].facts.id, &f->cp.id); i++) {
 		struct seen *seen = &s->p.seen[i];
 
 		if (!sight_unknown(seen))

@@ -304,6 +304,14 @@ read_file(struct tail_log *log, struct file *f, size_t *budget)
 
 /* ---- the log --------------------------------------------------------------------- */
 
+static bool
+has_open_file(const struct file *f)
+{
+	while (f != NULL && f->fd == -1 && f->stream == NULL)
+		f = f->next;
+	return f != NULL;
+}
+
 /* An older file is read to its end before a newer one is begun. */
 static enum log_turn
 read_files(struct tail_log *log, size_t budget)
@@ -321,6 +329,9 @@ read_files(struct tail_log *log, size_t budget)
 			return LOG_MORE;
 		f = progress == READ_CUT ? log->files : f->next;
 	}
+	/* What waits behind one that is not found, or not given up, must not wait for news. */
+	if (has_open_file(f))
+		tail_look_again(log);
 	return LOG_DONE;
 }
 

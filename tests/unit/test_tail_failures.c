@@ -1563,6 +1563,34 @@ banner_is_no_copy_after_a_kill(void **state)
 	buf_free(&text);
 }
 
+/* The copy of a banner is gone; the next file that begins with it is newer than the log's own. */
+static void
+banner_of_a_newer_file(void **state)
+{
+	struct bench *b = *state;
+	struct buf head = equal_head(), text = {0};
+
+	append(b, head.p);
+	begin(b);
+	settle(b);
+	commit_and_crash(b);
+	truncate_to(b, "log", 0);
+	append(b, "one\n");
+	copy(b, "log", "log.3");
+	truncate_to(b, "log", 0);
+	move(b, "log", "log.2");
+	append(b, head.p);
+	append(b, "two\n");
+	move(b, "log", "log.1");
+	append(b, "three\n");
+	begin(b);
+	settle(b);
+	buf_addf(&text, "%sone\n%stwo\nthree\n", head.p, head.p);
+	assert_told(b, text.p);
+	buf_free(&head);
+	buf_free(&text);
+}
+
 /* What was truncated is lost; it is not found again in the text that is put back. */
 static void
 text_is_put_back(void **state)
@@ -2030,6 +2058,7 @@ main(void)
 	    TEST(rotated_within_a_banner),
 	    TEST(banner_is_no_copy),
 	    TEST(banner_is_no_copy_after_a_kill),
+	    TEST(banner_of_a_newer_file),
 	    TEST(text_is_put_back),
 	    TEST(days_before_years),
 	    TEST(pieces_of_current),
