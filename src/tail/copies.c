@@ -2,7 +2,6 @@
  * A file that was truncated in its place, or removed: which piece is its copy?
  */
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -157,14 +156,6 @@ copies_live(const struct sight *s, const struct file *f)
 	return live;
 }
 
-static bool
-is_deleted(const struct file *f)
-{
-	struct stat st;
-
-	return fstat(f->fd, &st) == 0 && st.st_nlink == 0;
-}
-
 /* What we have of old stands in f, too, and more: f is its file now. */
 static void
 go_on_in(struct tail_log *log, struct file *old, struct file *f)
@@ -184,13 +175,14 @@ enum copying
 copies_begun(struct tail_log *log, struct file *f)
 {
 	struct file *old = f == log->files ? NULL : f->prev;
+	uint64_t size;
 	int same;
 
 	if (old == NULL || old->blank || old->fd == -1 || f->fd == -1 ||
 	    old->cp.offset < EVIDENCE_MIN || lines_end(&f->lines) < EVIDENCE_MIN ||
 	    pieces_were_rotated(log, old))
 		return COPIED_NOT;
-	if (is_deleted(old) && content_begins_with(f->fd, old->fd) == 1) {
+	if (file_deleted(old, &size) && content_begins_with(f->fd, old->fd) == 1) {
 		go_on_in(log, old, f);
 		return COPIED;
 	}

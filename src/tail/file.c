@@ -79,6 +79,17 @@ file_unread(const struct file *f)
 }
 
 bool
+file_deleted(const struct file *f, uint64_t *size_r)
+{
+	struct stat st;
+
+	if (f->fd == -1 || fstat(f->fd, &st) == -1 || st.st_nlink > 0)
+		return false;
+	*size_r = (uint64_t)st.st_size;
+	return true;
+}
+
+bool
 file_awaited(const struct file *f)
 {
 	return f->source == FILE_UNSOUGHT && file_unread(f);

@@ -75,6 +75,8 @@ void file_free(struct file *f);
 
 /* Is there anything to be read from it that was not told, or that is needed again? */
 bool file_unread(const struct file *f);
+/* Has the open file no name any more?  Then only we hold its size bytes. */
+bool file_deleted(const struct file *f, uint64_t *size_r);
 /* Is it to be read, but not found, nor known to be gone? */
 bool file_awaited(const struct file *f);
 /* No line of it was read yet: whatever it has for a head now is its head. */

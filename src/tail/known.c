@@ -286,8 +286,7 @@ recognise_moved(struct sight *s, struct file *f)
 	if (!f->blank)
 		copied =
 		    is_in_place(s, f) ? copies_find(s, f) : copies_find_removed(s, f);
-	if (f->source != FILE_UNSOUGHT || !file_unread(f) || sight_waits(s) ||
-	    may_come_back(s, f))
+	if (!file_awaited(f) || sight_waits(s) || may_come_back(s, f))
 		return;
 	if (!f->blank) {
 		lose(s, f, copied);
@@ -306,8 +305,7 @@ most_read(const struct sight *s)
 	struct file *f, *most = NULL;
 
 	for (f = s->log->files; f != NULL; f = f->next)
-		if (f->source == FILE_UNSOUGHT && file_unread(f) &&
-		    (most == NULL || f->cp.offset > most->cp.offset) &&
+		if (file_awaited(f) && (most == NULL || f->cp.offset > most->cp.offset) &&
 		    !sight_knows(s, f))
 			most = f;
 	return most;

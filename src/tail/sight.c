@@ -180,9 +180,9 @@ struct deleted {
 };
 
 static bool
-is_deleted(const struct file *f, struct stat *st_r)
+is_deleted(const struct file *f, uint64_t *size_r)
 {
-	return f->fd != -1 && !f->live && fstat(f->fd, st_r) == 0 && st_r->st_nlink == 0;
+	return !f->live && file_deleted(f, size_r);
 }
 
 static struct deleted
@@ -190,13 +190,13 @@ all_deleted(const struct tail_log *log)
 {
 	struct deleted d = {0};
 	const struct file *f;
-	struct stat st;
+	uint64_t size;
 
 	for (f = log->files; f != NULL; f = f->next) {
-		if (!is_deleted(f, &st))
+		if (!is_deleted(f, &size))
 			continue;
 		d.count++;
-		d.bytes += (uint64_t)st.st_size;
+		d.bytes += size;
 	}
 	return d;
 }
@@ -230,16 +230,16 @@ bound_deleted(struct sight *s)
 {
 	struct deleted d = all_deleted(s->log);
 	struct file *f;
-	struct stat st;
+	uint64_t size;
 
 	for (f = s->log->files; f != NULL; f = f->next) {
 		if (d.count <= DELETED_MAX && d.bytes <= DELETED_MAX_BYTES)
 			return;
-		if (!is_deleted(f, &st))
+		if (!is_deleted(f, &size))
 			continue;
 		d.count--;
-		d.bytes -= (uint64_t)st.st_size;
-		let_go(s, f, (uint64_t)st.st_size);
+		d.bytes -= size;
+		let_go(s, f, size);
 	}
 }
 
